@@ -1,0 +1,32 @@
+// Element types: bf16 as plain storage, and the type that sums over each of them are kept in.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sra/core/config.hpp>
+
+#include <bit>
+#include <cstdint>
+#include <type_traits>
+
+namespace sra {
+
+/// bfloat16: the upper half of a float.  Storage only; arithmetic happens in float.
+struct bf16 {
+  std::uint16_t bits = 0;
+
+  bf16() = default;
+  /// Rounds to nearest, ties to even; NaN stays NaN.
+  SRA_FN explicit bf16(float x) {
+    const auto u = std::bit_cast<std::uint32_t>(x);
+    const bool nan = (u & 0x7fffffffu) > 0x7f800000u;
+    bits = static_cast<std::uint16_t>(nan ? (u >> 16) | 0x40u : (u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
+  }
+  SRA_FN explicit operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
+};
+
+/// The type of sums, statistics, master weights and gradients of parameters beside tensors of T:
+/// double for double, float for everything else.
+template <class T>
+using wide_t = std::conditional_t<std::is_same_v<T, double>, double, float>;
+
+}  // namespace sra
