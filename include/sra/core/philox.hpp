@@ -51,7 +51,7 @@ enum class Purpose : std::uint32_t {
 namespace detail {
 
 /// 1/n as a fraction of 2^32, rounded.
-constexpr std::uint64_t reciprocal32(std::uint64_t n) { return ((std::uint64_t{1} << 32) + n / 2) / n; }
+consteval std::uint64_t reciprocal32(std::uint64_t n) { return ((std::uint64_t{1} << 32) + n / 2) / n; }
 
 /// The high 64 bits of a 128-bit product.
 SRA_FN constexpr std::uint64_t multiply_high(std::uint64_t a, std::uint64_t b) {
