@@ -1,0 +1,131 @@
+// The CPU backend: its threads, its instruction set, its memory.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sra/core/config.hpp>
+#include <sra/core/error.hpp>
+#include <sra/core/parallel.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace sra::backend {
+
+/// Instruction sets with kernels of their own, in rising order.
+enum class Isa { portable, avx2, avx512 };
+
+inline std::string to_string(Isa isa) {
+  return isa == Isa::avx512 ? "avx512" : isa == Isa::avx2 ? "avx2" : "portable";
+}
+
+/// The instruction sets that this machine runs, in rising order; portable is always among them.
+inline std::vector<Isa> available_isas() {
+  std::vector<Isa> isas{Isa::portable};
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) isas.push_back(Isa::avx2);
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma"))
+    isas.push_back(Isa::avx512);
+#endif
+  return isas;
+}
+
+/// What may be chosen about the CPU backend.
+struct CpuOptions {
+  int threads = 0;           ///< including the caller; 0 = the cores that this process may run on
+  std::optional<Isa> isa{};  ///< absent: what the environment's SRA_ISA names, else the best of this machine
+};
+
+/// Threads, instruction set and memory of the host.  Neither results nor errors depend on the number of threads.
+/// Throws Error when the instruction set asked for (option, or SRA_ISA = portable, avx2 or avx512) cannot run here.
+class Cpu {
+ public:
+  static constexpr bool is_host = true;
+
+  explicit Cpu(CpuOptions options = {})
+      : threads_(options.threads), isa_(choose(options.isa)), scratch_(static_cast<std::size_t>(threads_.size())) {}
+  Cpu(const Cpu&) = delete;
+  Cpu& operator=(const Cpu&) = delete;
+  ~Cpu() {
+    for (auto& s : scratch_) release(s.data, s.bytes);
+  }
+
+  Threads& threads() { return threads_; }
+  Isa isa() const { return isa_; }
+
+  /// Memory that starts on a multiple of alignment_bytes, contents undefined.  Throws Error naming the size.
+  void* allocate(std::size_t bytes) {
+    void* p = ::operator new(std::max<std::size_t>(bytes, 1), std::align_val_t{alignment_bytes}, std::nothrow);
+    if (!p) throw Error(text("Cpu: expected ", bytes, " bytes of memory, got none"));
+    return p;
+  }
+  /// Gives back what allocate(bytes) returned; null is nothing.
+  void release(void* p, std::size_t) { ::operator delete(p, std::align_val_t{alignment_bytes}, std::nothrow); }
+
+  /// Workspace of one worker, aligned to alignment_bytes, contents undefined; the next call for the same worker may hand
+  /// out the same memory.  Grows geometrically; throws FrozenError when it would have to grow after freeze().
+  std::byte* scratch(int worker, std::size_t bytes) {
+    Scratch& s = scratch_[static_cast<std::size_t>(worker)];
+    if (bytes > s.bytes) {
+      if (frozen_)
+        throw FrozenError(text("Cpu: scratch of worker ", worker, ": expected at most ", s.bytes,
+                               " bytes after freeze, got a request for ", bytes));
+      const std::size_t grown = round_up(std::max(bytes, 2 * s.bytes), alignment_bytes);
+      release(s.data, s.bytes);
+      s = {};
+      s.data = static_cast<std::byte*>(allocate(grown));
+      s.bytes = grown;
+    }
+    return s.data;
+  }
+
+  /// From now on the workspace does not grow.  Every worker gets as much as the one that has most, so that it does not
+  /// matter which worker took which item so far.
+  void freeze() {
+    std::size_t most = 0;
+    for (const auto& s : scratch_) most = std::max(most, s.bytes);
+    for (int worker = 0; worker < threads_.size(); ++worker) scratch(worker, most);
+    frozen_ = true;
+  }
+
+ private:
+  struct alignas(64) Scratch {
+    std::byte* data = nullptr;
+    std::size_t bytes = 0;
+  };
+
+  static Isa choose(std::optional<Isa> wanted) {
+    const auto isas = available_isas();
+    std::string origin = "Cpu: isa";
+    if (const char* name = std::getenv("SRA_ISA"); !wanted && name && *name) {
+      origin = "Cpu: environment SRA_ISA";
+      for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512})
+        if (to_string(isa) == name) wanted = isa;
+      if (!wanted) throw Error(text(origin, ": expected portable, avx2 or avx512, got ", name));
+    }
+    if (!wanted) return isas.back();
+    if (std::find(isas.begin(), isas.end(), *wanted) == isas.end())
+      throw Error(text(origin, ": expected an instruction set of this machine, at best ", to_string(isas.back()),
+                       ", got ", to_string(*wanted)));
+    return *wanted;
+  }
+
+  Threads threads_;
+  Isa isa_;
+  bool frozen_ = false;
+  std::vector<Scratch> scratch_;
+};
+
+}  // namespace sra::backend
+
+namespace sra {
+using backend::Cpu;
+}  // namespace sra
