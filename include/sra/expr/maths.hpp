@@ -11,26 +11,39 @@
 
 namespace sra::maths {
 
+/// condition ? a : b by masks.  A plain ?: may be compiled to a branch around the computation of a or b, and then
+/// g++ -O2 does not vectorise the loop.
+[[gnu::always_inline]] SRA_FN inline float select(bool condition, float a, float b) {
+  const std::uint32_t mask = 0u - static_cast<std::uint32_t>(condition);
+  return std::bit_cast<float>((std::bit_cast<std::uint32_t>(a) & mask) | (std::bit_cast<std::uint32_t>(b) & ~mask));
+}
+[[gnu::always_inline]] SRA_FN inline double select(bool condition, double a, double b) {
+  const std::uint64_t mask = 0u - static_cast<std::uint64_t>(condition);
+  return std::bit_cast<double>((std::bit_cast<std::uint64_t>(a) & mask) | (std::bit_cast<std::uint64_t>(b) & ~mask));
+}
+
 namespace detail {
 
-/// Selects without a branch; a NaN in x survives both.
+/// Bounds by select; a NaN in x survives both.
 template <class T>
-SRA_FN constexpr T at_least(T low, T x) {
-  return x < low ? low : x;
+[[gnu::always_inline]] SRA_FN inline T at_least(T low, T x) {
+  return select(x < low, low, x);
 }
 template <class T>
-SRA_FN constexpr T at_most(T high, T x) {
-  return x > high ? high : x;
+[[gnu::always_inline]] SRA_FN inline T at_most(T high, T x) {
+  return select(x > high, high, x);
 }
 
 /// 2^k for -126 <= k <= 127.
-SRA_FN inline float power_of_two(std::int32_t k) { return std::bit_cast<float>((k + 127) << 23); }
+[[gnu::always_inline]] SRA_FN inline float power_of_two(std::int32_t k) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(k + 127) << 23);
+}
 
 }  // namespace detail
 
 /// |x| by clearing the sign bit.
-SRA_FN inline float abs(float x) { return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x) & 0x7fffffffu); }
-SRA_FN inline double abs(double x) {
+[[gnu::always_inline]] SRA_FN inline float abs(float x) { return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x) & 0x7fffffffu); }
+[[gnu::always_inline]] SRA_FN inline double abs(double x) {
   return std::bit_cast<double>(std::bit_cast<std::uint64_t>(x) & 0x7fffffffffffffffu);
 }
 
@@ -38,7 +51,7 @@ SRA_FN inline double abs(double x) {
 /// Relative error at most 1.2e-7 (1.1 ulp) for results that are normal numbers, 1 unit of 2^-149 below; +inf above 88.7229,
 /// 0 below -103.98, NaN for NaN.  Double: std::exp.
 template <class T>
-SRA_FN inline T exp(T x) {
+[[gnu::always_inline]] SRA_FN inline T exp(T x) {
   if constexpr (std::is_same_v<T, float>) {
     constexpr float magic = 12582912.0f;                                           // 1.5 * 2^23: adding it rounds to an integer
     const float y = detail::at_most(89.0f, detail::at_least(-105.0f, x));
@@ -63,7 +76,7 @@ SRA_FN inline T exp(T x) {
 /// Square root of x >= 0 from an estimate of 1 / sqrt(x) and Newton's method, as compilers vectorise no call that may set
 /// errno.  Error at most 1 ulp for normal numbers, 0 for 0; not for infinities.
 template <class T>
-SRA_FN inline T sqrt(T x) {
+[[gnu::always_inline]] SRA_FN inline T sqrt(T x) {
   if constexpr (std::is_same_v<T, float>) {
     float y = std::bit_cast<float>(0x5f3759dfu - (std::bit_cast<std::uint32_t>(x) >> 1));
     for (int i = 0; i < 3; ++i) y = y * (1.5f - (0.5f * x * y) * y);
@@ -80,16 +93,16 @@ SRA_FN inline T sqrt(T x) {
 /// 1 / (1 + e^-x), from e^-|x| so that both tails keep their relative error: at most 3e-7 in float.  Double: the same by
 /// std::exp.
 template <class T>
-SRA_FN inline T sigmoid(T x) {
+[[gnu::always_inline]] SRA_FN inline T sigmoid(T x) {
   const T e = exp(-abs(x));
   const T s = T(1) / (T(1) + e);
-  return x < T(0) ? e * s : s;
+  return select(x < T(0), e * s, s);
 }
 
 /// Hyperbolic tangent.  Float: odd polynomial of degree 11 for |x| < 0.55, (1 - e^-2|x|) / (1 + e^-2|x|) beyond; relative
 /// error at most 3e-7.  Double: std::tanh.
 template <class T>
-SRA_FN inline T tanh(T x) {
+[[gnu::always_inline]] SRA_FN inline T tanh(T x) {
   if constexpr (std::is_same_v<T, float>) {
     const float a = abs(x), z = a * a;
     float p = -0.0062742396257817745f;
@@ -100,7 +113,7 @@ SRA_FN inline T tanh(T x) {
     const float near = a + a * (z * p);
     const float e = exp(-2.0f * a);
     const float far = (1.0f - e) / (1.0f + e);
-    const float t = a < 0.55f ? near : far;
+    const float t = select(a < 0.55f, near, far);
     return std::bit_cast<float>(std::bit_cast<std::uint32_t>(t) | (std::bit_cast<std::uint32_t>(x) & 0x80000000u));
   } else {
     return std::tanh(x);
@@ -110,18 +123,19 @@ SRA_FN inline T tanh(T x) {
 /// GELU in its tanh form: x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), computed as x sigmoid(2 sqrt(2/pi) (...)).
 /// Hendrycks and Gimpel, arXiv:1606.08415.  Float: error at most 4e-7 max(|x|, 1) ... see the test for the sweep.
 template <class T>
-SRA_FN inline T gelu(T x) {
+[[gnu::always_inline]] SRA_FN inline T gelu(T x) {
   const T u = T(1.5957691216057308) * x * (T(1) + T(0.044715) * (x * x));
   return x * sigmoid(u);
 }
 
 /// d gelu(x) / dx = s + x s (1 - s) u', s = sigmoid(u(x)); 0 and 1 far out.
 template <class T>
-SRA_FN inline T gelu_slope(T x) {
+[[gnu::always_inline]] SRA_FN inline T gelu_slope(T x) {
   const T y = detail::at_most(T(20), detail::at_least(T(-20), x));  // beyond, s (1 - s) is 0 and u' must not overflow
   const T u = T(1.5957691216057308) * y * (T(1) + T(0.044715) * (y * y));
-  const T s = sigmoid(u), rest = sigmoid(-u);
-  return s + y * (s * rest) * (T(1.5957691216057308) * (T(1) + T(3 * 0.044715) * (y * y)));
+  const T e = exp(-abs(u)), large = T(1) / (T(1) + e), small = e * large;
+  const T s = select(u < T(0), small, large);
+  return s + y * (small * large) * (T(1.5957691216057308) * (T(1) + T(3 * 0.044715) * (y * y)));
 }
 
 }  // namespace sra::maths

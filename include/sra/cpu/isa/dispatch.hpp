@@ -10,10 +10,12 @@
 // How a kernel must be written so that g++ -O2 (whose vectoriser takes only loops of known trip count without a
 // remainder) and clang++ -O2 turn it into packed code of the instruction set, without flags:
 //
-//   * a functor or lambda defined outside any target function, calling only inline functions;
+//   * a functor or lambda defined outside any target function; what it calls is marked [[gnu::always_inline]] (g++ inlines
+//     all of it anyway, clang++ only the kernel itself and what is small);
 //   * loops over `lanes` = 64 elements, a constant; rows are cut into blocks of 64, tails are filled with zeros;
 //   * blocks live in local arrays (load_block, loops, store_block), so that no two pointers may alias;
-//   * loop bodies without branches: min/max and ?: of values that are computed anyway, sra::maths functions;
+//   * loop bodies without branches: maths::select instead of ?: (a ?: between computed values may become a branch), the
+//     functions of sra::maths; no std::sqrt (errno), std::min or std::max of floats;
 //   * sums: one local array of 64 partial sums (accumulate_block), added up once at the end (sum_block).  The order of
 //     additions is then the same for every instruction set and number of threads.
 //
