@@ -1,0 +1,14 @@
+# Every header compiles alone, without a warning, under g++ and clang++; so does the program of the README.
+# SPDX-License-Identifier: MIT
+file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/include/sra/*.hpp)
+list(FILTER headers EXCLUDE REGEX "^sra/cuda/")
+foreach(header IN LISTS headers)
+  foreach(compiler IN ITEMS g++ clang++)
+    sra_add_static_test(headers/${compiler}/${header} ${CMAKE_CURRENT_SOURCE_DIR}/headers/compile_alone.sh
+                        ${SRA_${compiler}} ${header} ${sra_include_flags})
+  endforeach()
+endforeach()
+if(EXISTS ${PROJECT_SOURCE_DIR}/README.md)
+  sra_add_static_test(headers/readme_program ${CMAKE_CURRENT_SOURCE_DIR}/headers/readme_program.sh ${SRA_g++}
+                      ${PROJECT_SOURCE_DIR}/README.md ${sra_include_flags})
+endif()

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Builds and runs the consumer project: consume.sh find_package|add_subdirectory BUILD SOURCE CMAKE COMPILER
+# SPDX-License-Identifier: MIT
+set -euo pipefail
+way=$1 build=$2 source=$3 cmake=$4 compiler=$5
+folder=$build/consumer/$way
+rm -rf "$folder"
+mkdir -p "$folder"
+
+options=(-DCMAKE_CXX_COMPILER="$compiler" -DCONSUMER_WAY="$way")
+if [[ $way == find_package ]]; then
+  "$cmake" --install "$build" --prefix "$folder/prefix" >"$folder/install.log"
+  options+=(-DCMAKE_PREFIX_PATH="$folder/prefix")
+else
+  options+=(-DCONSUMER_SRA="$source")
+fi
+# CMAKE_EXPORT_COMPILE_COMMANDS shows what sra::sra imposes on others: it must be no flag but the language standard.
+"$cmake" -S "$source/tests/install/consumer" -B "$folder/build" -DCMAKE_EXPORT_COMPILE_COMMANDS=ON "${options[@]}"
+"$cmake" --build "$folder/build"
+"$folder/build/consumer"
+if grep -Eo ' -(W|m|f|O)[^ "]*' "$folder/build/compile_commands.json"; then
+  echo "install: expected no flags beside -std, -I and -D, found those above"
+  exit 1
+fi
+if [[ $way == add_subdirectory && -n $(find "$folder/build" -name '*_test*' -print -quit) ]]; then
+  echo "install: expected the tests of sra to stay out of somebody else's build"
+  exit 1
+fi
