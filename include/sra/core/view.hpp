@@ -10,11 +10,12 @@
 
 namespace sra {
 
-/// Distance between rows that new tensors get: rows of rank >= 2 start on multiples of 16 bytes.
+/// Distance between rows that new tensors get: rows of token tensors start on multiples of 16 bytes.  Columns (rank 1)
+/// and images (rank 4: [B, H, W, C]) have no gaps.
 template <class T, class S>
 constexpr index_t padded_pitch() {
   constexpr index_t step = sizeof(T) < 16 ? static_cast<index_t>(16 / sizeof(T)) : 1;
-  return S::rank == 1 ? S::width : round_up(S::width, step);
+  return S::rank == 1 || S::rank >= 4 ? S::width : round_up(S::width, step);
 }
 
 /// A tensor in memory that somebody else owns: pointer, shape, distance between rows of the last extent and between
