@@ -56,6 +56,7 @@ class Cpu {
   Cpu& operator=(const Cpu&) = delete;
   ~Cpu() {
     for (auto& s : scratch_) release(s.data, s.bytes);
+    release(shared_.data, shared_.bytes);
   }
 
   Threads& threads() { return threads_; }
@@ -73,19 +74,11 @@ class Cpu {
   /// Workspace of one worker, aligned to alignment_bytes, contents undefined; the next call for the same worker may hand
   /// out the same memory.  Grows geometrically; throws FrozenError when it would have to grow after freeze().
   std::byte* scratch(int worker, std::size_t bytes) {
-    Scratch& s = scratch_[static_cast<std::size_t>(worker)];
-    if (bytes > s.bytes) {
-      if (frozen_)
-        throw FrozenError(text("Cpu: scratch of worker ", worker, ": expected at most ", s.bytes,
-                               " bytes after freeze, got a request for ", bytes));
-      const std::size_t grown = round_up(std::max(bytes, 2 * s.bytes), alignment_bytes);
-      release(s.data, s.bytes);
-      s = {};
-      s.data = static_cast<std::byte*>(allocate(grown));
-      s.bytes = grown;
-    }
-    return s.data;
+    return grow(scratch_[static_cast<std::size_t>(worker)], bytes, "scratch");
   }
+
+  /// Workspace that the workers of a loop share, asked for before the loop; otherwise as scratch(worker, bytes).
+  std::byte* shared_scratch(std::size_t bytes) { return grow(shared_, bytes, "shared scratch"); }
 
   /// From now on the workspace does not grow.  Every worker gets as much as the one that has most, so that it does not
   /// matter which worker took which item so far.
@@ -101,6 +94,18 @@ class Cpu {
     std::byte* data = nullptr;
     std::size_t bytes = 0;
   };
+
+  std::byte* grow(Scratch& s, std::size_t bytes, const char* which) {
+    if (bytes <= s.bytes && s.data) return s.data;
+    if (frozen_)
+      throw FrozenError(text("Cpu: ", which, ": expected at most ", s.bytes, " bytes after freeze, got a request for ", bytes));
+    const std::size_t grown = round_up(std::max({bytes, 2 * s.bytes, std::size_t{4096}}), alignment_bytes);
+    release(s.data, s.bytes);
+    s = {};
+    s.data = static_cast<std::byte*>(allocate(grown));
+    s.bytes = grown;
+    return s.data;
+  }
 
   static Isa choose(std::optional<Isa> wanted) {
     const auto isas = available_isas();
@@ -122,6 +127,7 @@ class Cpu {
   Isa isa_;
   bool frozen_ = false;
   std::vector<Scratch> scratch_;
+  Scratch shared_;
 };
 
 }  // namespace sra::backend

@@ -1,0 +1,138 @@
+// The inner kernels of the matrix product: a few rows of C in registers, one function per instruction set.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sra/cpu/cpu.hpp>
+
+#include <array>
+#include <cstddef>
+#include <utility>
+
+namespace sra::backend {
+
+/// c[r, j] = (accumulate ? c[r, j] : 0) + sum over i < k of a[r, i] b[i, j], for the rows of the kernel and its two vectors
+/// of columns.  a[r, i] lies at a + r * a_row + i * a_step, b is a packed panel [k, columns], c has unit column stride.
+template <class T>
+using TileFunction = void (*)(index_t k, const T* a, index_t a_row, index_t a_step, const T* b, T* c, index_t c_row,
+                              bool accumulate);
+
+/// The kernels of one instruction set: `tiles` in falling order of rows, the last with one row.
+template <class T>
+struct TileKernels {
+  struct Tile {
+    index_t rows;
+    TileFunction<T> function;
+  };
+  index_t columns;  ///< of a panel of B and of every tile
+  std::array<Tile, 5> tiles;
+};
+
+namespace detail {
+
+// The three functions below differ in the width of a vector and in the target alone.  They are written out because a
+// body shared between targets would have its vectors taken apart before it is inlined.
+
+template <class T, std::size_t... R>
+void tile_portable(index_t k, const T* a, index_t a_row, index_t a_step, const T* b, T* c, index_t c_row,
+                  bool accumulate) {
+  typedef T Vector __attribute__((vector_size(16), may_alias));
+  typedef T Loose __attribute__((vector_size(16), aligned(alignof(T)), may_alias));
+  constexpr index_t n = 16 / sizeof(T);
+  Vector left[sizeof...(R)] = {}, right[sizeof...(R)] = {};
+  for (; k > 0; --k, a += a_step, b += 2 * n) {
+    const Vector b0 = *reinterpret_cast<const Vector*>(b), b1 = *reinterpret_cast<const Vector*>(b + n);
+    ((left[R] += b0 * a[index_t{R} * a_row], right[R] += b1 * a[index_t{R} * a_row]), ...);
+  }
+  if (accumulate)
+    ((left[R] += *reinterpret_cast<const Loose*>(c + index_t{R} * c_row),
+      right[R] += *reinterpret_cast<const Loose*>(c + index_t{R} * c_row + n)),
+     ...);
+  ((*reinterpret_cast<Loose*>(c + index_t{R} * c_row) = left[R],
+    *reinterpret_cast<Loose*>(c + index_t{R} * c_row + n) = right[R]),
+   ...);
+}
+
+#if defined(__x86_64__) || defined(__i386__)
+template <class T, std::size_t... R>
+[[gnu::target("avx2,fma")]] void tile_avx2(index_t k, const T* a, index_t a_row, index_t a_step, const T* b, T* c, index_t c_row,
+              bool accumulate) {
+  typedef T Vector __attribute__((vector_size(32), may_alias));
+  typedef T Loose __attribute__((vector_size(32), aligned(alignof(T)), may_alias));
+  constexpr index_t n = 32 / sizeof(T);
+  Vector left[sizeof...(R)] = {}, right[sizeof...(R)] = {};
+  for (; k > 0; --k, a += a_step, b += 2 * n) {
+    const Vector b0 = *reinterpret_cast<const Vector*>(b), b1 = *reinterpret_cast<const Vector*>(b + n);
+    ((left[R] += b0 * a[index_t{R} * a_row], right[R] += b1 * a[index_t{R} * a_row]), ...);
+  }
+  if (accumulate)
+    ((left[R] += *reinterpret_cast<const Loose*>(c + index_t{R} * c_row),
+      right[R] += *reinterpret_cast<const Loose*>(c + index_t{R} * c_row + n)),
+     ...);
+  ((*reinterpret_cast<Loose*>(c + index_t{R} * c_row) = left[R],
+    *reinterpret_cast<Loose*>(c + index_t{R} * c_row + n) = right[R]),
+   ...);
+}
+
+template <class T, std::size_t... R>
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]] void tile_avx512(index_t k, const T* a, index_t a_row, index_t a_step, const T* b, T* c, index_t c_row,
+                bool accumulate) {
+  typedef T Vector __attribute__((vector_size(64), may_alias));
+  typedef T Loose __attribute__((vector_size(64), aligned(alignof(T)), may_alias));
+  constexpr index_t n = 64 / sizeof(T);
+  Vector left[sizeof...(R)] = {}, right[sizeof...(R)] = {};
+  for (; k > 0; --k, a += a_step, b += 2 * n) {
+    const Vector b0 = *reinterpret_cast<const Vector*>(b), b1 = *reinterpret_cast<const Vector*>(b + n);
+    ((left[R] += b0 * a[index_t{R} * a_row], right[R] += b1 * a[index_t{R} * a_row]), ...);
+  }
+  if (accumulate)
+    ((left[R] += *reinterpret_cast<const Loose*>(c + index_t{R} * c_row),
+      right[R] += *reinterpret_cast<const Loose*>(c + index_t{R} * c_row + n)),
+     ...);
+  ((*reinterpret_cast<Loose*>(c + index_t{R} * c_row) = left[R],
+    *reinterpret_cast<Loose*>(c + index_t{R} * c_row + n) = right[R]),
+   ...);
+}
+#endif
+
+template <class T, std::size_t... R>
+constexpr typename TileKernels<T>::Tile portable_tile(std::index_sequence<R...>) {
+  return {sizeof...(R), tile_portable<T, R...>};
+}
+#if defined(__x86_64__) || defined(__i386__)
+template <class T, std::size_t... R>
+constexpr typename TileKernels<T>::Tile avx2_tile(std::index_sequence<R...>) {
+  return {sizeof...(R), tile_avx2<T, R...>};
+}
+template <class T, std::size_t... R>
+constexpr typename TileKernels<T>::Tile avx512_tile(std::index_sequence<R...>) {
+  return {sizeof...(R), tile_avx512<T, R...>};
+}
+#endif
+
+template <int Rows>
+using rows = std::make_index_sequence<Rows>;
+
+}  // namespace detail
+
+/// The kernels for an instruction set.
+template <class T>
+TileKernels<T> tile_kernels(Isa isa) {
+  using namespace detail;
+  constexpr auto bytes = static_cast<index_t>(sizeof(T));
+#if defined(__x86_64__) || defined(__i386__)
+  if (isa == Isa::avx512)
+    return {128 / bytes,
+            {avx512_tile<T>(rows<14>()), avx512_tile<T>(rows<8>()), avx512_tile<T>(rows<4>()),
+             avx512_tile<T>(rows<2>()), avx512_tile<T>(rows<1>())}};
+  if (isa == Isa::avx2)
+    return {64 / bytes,
+            {avx2_tile<T>(rows<6>()), avx2_tile<T>(rows<4>()), avx2_tile<T>(rows<3>()), avx2_tile<T>(rows<2>()),
+             avx2_tile<T>(rows<1>())}};
+#endif
+  (void)isa;
+  return {32 / bytes,
+          {portable_tile<T>(rows<6>()), portable_tile<T>(rows<4>()), portable_tile<T>(rows<3>()),
+           portable_tile<T>(rows<2>()), portable_tile<T>(rows<1>())}};
+}
+
+}  // namespace sra::backend
