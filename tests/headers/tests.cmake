@@ -1,6 +1,7 @@
 # Every header compiles alone, without a warning, under g++ and clang++; so does the program of the README.
 # SPDX-License-Identifier: MIT
-file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/include/sra/*.hpp)
+file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/include
+     ${PROJECT_SOURCE_DIR}/include/sra/*.hpp)
 list(FILTER headers EXCLUDE REGEX "^sra/cuda/")
 foreach(header IN LISTS headers)
   foreach(compiler IN ITEMS g++ clang++)
