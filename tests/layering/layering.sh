@@ -83,7 +83,7 @@ check_third_party() {
       return "^" glob "$"
     }
     FNR == NR { if ($0 !~ /^#/ && NF == 2) { header[++rules] = regex($1); file[rules] = regex($2) } ; next }
-    $2 ~ /^"?sra\// { next }
+    $2 ~ /^"/ || $2 ~ /^sra\// { next }                                              # arrows sees to quoted ones
     $2 ~ /^[a-z_0-9]+$/ { next }                                                    # the standard library of C++
     {
       allowed = 0
