@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <new>
@@ -64,7 +65,9 @@ class Cpu {
 
   /// Memory that starts on a multiple of alignment_bytes, contents undefined.  Throws Error naming the size.
   void* allocate(std::size_t bytes) {
-    void* p = ::operator new(std::max<std::size_t>(bytes, 1), std::align_val_t{alignment_bytes}, std::nothrow);
+    void* p = nullptr;
+    if (bytes <= static_cast<std::size_t>(PTRDIFF_MAX))
+      p = ::operator new(std::max<std::size_t>(bytes, 1), std::align_val_t{alignment_bytes}, std::nothrow);
     if (!p) throw Error(text("Cpu: expected ", bytes, " bytes of memory, got none"));
     return p;
   }

@@ -69,7 +69,7 @@ struct Product {
     block_rows = (row_panels + row_blocks - 1) / row_blocks * tall;
     row_blocks = (c.rows + block_rows - 1) / block_rows;
     // Rows of A that lie apart are read in place, unless they would share few sets of the first-level cache.
-    pack_rows = a.column_stride != 1 || a.row_stride * static_cast<index_t>(sizeof(T)) % 2048 == 0;
+    pack_rows = a.column_stride != 1 || a.row_stride * static_cast<index_t>(sizeof(T)) % 4096 == 0;
   }
 
   index_t blocks() const { return row_blocks * column_blocks; }
