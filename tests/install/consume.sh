@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
-# Builds and runs the consumer project: consume.sh find_package|add_subdirectory BUILD SOURCE CMAKE COMPILER
+# Builds and runs the consumer project: consume.sh find_package|add_subdirectory BUILD SOURCE CMAKE GENERATOR COMPILER
 # SPDX-License-Identifier: MIT
 set -euo pipefail
-way=$1 build=$2 source=$3 cmake=$4 compiler=$5
+way=$1 build=$2 source=$3 cmake=$4 generator=$5 compiler=$6
 folder=$build/consumer/$way
 rm -rf "$folder"
 mkdir -p "$folder"
 
-options=(-DCMAKE_CXX_COMPILER="$compiler" -DCONSUMER_WAY="$way")
+# The compile commands show what sra::sra imposes on others: it must be no flag but the language standard.
+options=(-DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DCONSUMER_WAY="$way")
 if [[ $way == find_package ]]; then
   "$cmake" --install "$build" --prefix "$folder/prefix" >"$folder/install.log"
   options+=(-DCMAKE_PREFIX_PATH="$folder/prefix")
 else
   options+=(-DCONSUMER_SRA="$source")
 fi
-# CMAKE_EXPORT_COMPILE_COMMANDS shows what sra::sra imposes on others: it must be no flag but the language standard.
-"$cmake" -S "$source/tests/install/consumer" -B "$folder/build" -DCMAKE_EXPORT_COMPILE_COMMANDS=ON "${options[@]}"
+"$cmake" -G "$generator" -S "$source/tests/install/consumer" -B "$folder/build" "${options[@]}"
 "$cmake" --build "$folder/build"
 "$folder/build/consumer"
 if grep -Eo ' -(W|m|f|O)[^ "]*' "$folder/build/compile_commands.json"; then

@@ -2,5 +2,5 @@
 # SPDX-License-Identifier: MIT
 foreach(way IN ITEMS find_package add_subdirectory)
   sra_add_static_test(install/${way} ${CMAKE_CURRENT_SOURCE_DIR}/install/consume.sh ${way} ${PROJECT_BINARY_DIR}
-                      ${PROJECT_SOURCE_DIR} ${CMAKE_COMMAND} ${CMAKE_CXX_COMPILER})
+                      ${PROJECT_SOURCE_DIR} ${CMAKE_COMMAND} ${CMAKE_GENERATOR} ${CMAKE_CXX_COMPILER})
 endforeach()

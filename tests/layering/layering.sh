@@ -26,7 +26,7 @@ tree() {
   if git rev-parse --is-inside-work-tree >/dev/null 2>&1 && [[ $(git rev-parse --show-toplevel) == "$root" ]]; then
     git ls-files --cached --others --exclude-standard | while read -r file; do [[ -f $file ]] && echo "$file"; done
   else
-    find . -name .git -prune -o -name 'build*' -prune -o -type f -print | sed 's|^\./||'
+    find . -name .git -prune -o -name 'build*' -prune -o -name '*.run' -prune -o -name runs -prune -o -type f -print | sed 's|^\./||'
   fi | sort
 }
 
