@@ -108,6 +108,13 @@ Var<T, S, C> make(C& context, S shape) {
   return {context, v, context.slot(static_cast<std::size_t>(shape.samples() * v.stride) * sizeof(T))};
 }
 
+/// The same without gaps between rows.
+template <class T, class S, Context C>
+Var<T, S, C> make_dense(C& context, S shape) {
+  return {context, dense(context.template take<T>(shape.size()), shape),
+          context.slot(static_cast<std::size_t>(shape.size()) * sizeof(T))};
+}
+
 /// A value that nobody differentiates, over memory that outlives the step.
 template <class T, class S, Context C>
 Var<T, S, C> constant(C& context, View<T, S> v) {
@@ -119,6 +126,25 @@ template <class T, class S, Context C>
 Var<T, S, C> input(C& context, View<T, S> v) {
   return {context, v, context.slot(static_cast<std::size_t>(v.shape.samples() * v.stride) * sizeof(T))};
 }
+
+/// A matrix of parameters as products read it: values in the context's type, the gradient always wide.
+template <class T, class S, class C>
+struct Weight {
+  using shape = S;
+  using context_type = C;
+
+  View<const T, S> value{};
+  wide_t<T>* gradient = nullptr;    ///< null: nobody wants it
+  unsigned char* state = nullptr;   ///< its ParameterState in this step
+
+  /// As Var::grad.
+  Grad<wide_t<T>, S> grad() const {
+    if (!C::recording || !gradient || *state == frozen) return {};
+    const bool first = *state == unwritten;
+    *state = written;
+    return {dense(gradient, value.shape), first ? GradMode::overwrite : GradMode::accumulate};
+  }
+};
 
 /// A part of x: the same memory seen through `v`, its gradient inside x's.  `v` lies within x and has its layout.
 template <Variable X, class T, class S>
@@ -160,7 +186,7 @@ void release(C& context, Slot* slot) {
 ///   gradient; what it captures is what is kept alive
 template <class... Y, class F>
 auto record(Pack<Y...> results, F pullback) {
-  return results.apply([&](auto first, auto... rest) {
+  return results.apply([&](auto first, auto...) {
     using C = typename decltype(first)::context_type;
     if constexpr (C::recording) {
       C& context = first.context();

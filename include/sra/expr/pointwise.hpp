@@ -143,6 +143,17 @@ auto& first_context(const L& leaf, const Rest&... rest) {
 
 struct NoGrad {};
 
+/// Whether somebody may ask for this leaf's gradient.
+template <class L>
+bool wants_gradient(const L& leaf) {
+  if constexpr (std::is_same_v<L, Constant>)
+    return false;
+  else if constexpr (IsGrouped<L>::value)
+    return leaf.values.slot != nullptr;
+  else
+    return leaf.slot != nullptr;
+}
+
 template <class L>
 auto gradient_of(const L& leaf) {
   if constexpr (std::is_same_v<L, Constant>)
@@ -244,6 +255,7 @@ auto evaluate(const Expr<Tree, L...>& e) {
     ((batch = detail::batch_of(leaf) > 0 ? detail::batch_of(leaf) : batch), ...);
     auto y = make<T>(context, Out{batch});
     pointwise_forward<Tree>(context, y.value, pack(detail::leaf_view<Out>(leaf)...));
+    if (!(detail::wants_gradient(leaf) || ...)) return y.stop_gradient();
     return record(y, [=](auto& c, auto dy) {
       const detail::LeafView<Broadcast::same, T, Out> incoming{dy};
       constexpr int passed = detail::identity_operand<Tree>;

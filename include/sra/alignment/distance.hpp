@@ -1,0 +1,66 @@
+// Distances between features, as alignments use them.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sra/core/schedule.hpp>
+#include <sra/ops/distance.hpp>
+#include <sra/ops/reduce.hpp>
+
+#include <concepts>
+
+namespace sra {
+
+/// 1 − cos of each token's features, averaged.  The paper's form, and REPA's (arXiv:2410.06940).
+struct Cosine {
+  static Schedule default_weight() { return constant(0.5); }
+  /// @param a, b [B, T, D]  @return one number
+  template <Variable A, Variable B>
+  auto operator()(A a, B b) const {
+    return mean(cosine_features(a, b));
+  }
+};
+
+/// 1 − cos over the tokens of each channel, averaged: what the released code of arXiv:2505.02831 computes by default.
+struct TokenCosine {
+  static Schedule default_weight() { return constant(0.5); }
+  template <Variable A, Variable B>
+  auto operator()(A a, B b) const {
+    return mean(cosine_tokens(a, b));
+  }
+};
+
+/// Smooth L1 with threshold beta: d²/(2β) if |d| < β, else |d| − β/2, averaged over all elements.   Girshick 2015, arXiv:1504.08083.
+struct SmoothL1 {
+  float beta = 0.05f;
+  static Schedule default_weight() { return authors_256(); }
+  template <Variable A, Variable B>
+  auto operator()(A a, B b) const {
+    return mean(map<SmoothAbs>(a - b, static_cast<double>(beta)));
+  }
+};
+
+/// Mean |d|.
+struct L1 {
+  static Schedule default_weight() { return authors_256(); }
+  template <Variable A, Variable B>
+  auto operator()(A a, B b) const {
+    return mean(abs(a - b));
+  }
+};
+
+/// Mean d².
+struct L2 {
+  static Schedule default_weight() { return authors_256(); }
+  template <Variable A, Variable B>
+  auto operator()(A a, B b) const {
+    return mean(square(a - b));
+  }
+};
+
+/// A distance: a default-constructible object with operator()(a, b) and default_weight().
+template <class D>
+concept Distance = std::default_initializable<D> && requires {
+  { D::default_weight() } -> std::convertible_to<Schedule>;
+};
+
+}  // namespace sra

@@ -1,0 +1,122 @@
+// What an alignment sees of a training step: the student's features, the teacher on request, the samples, the schedule.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sra/alignment/layer.hpp>
+#include <sra/autograd/var.hpp>
+#include <sra/core/error.hpp>
+#include <sra/core/schedule.hpp>
+#include <sra/diffusion/flow_matching.hpp>
+
+#include <cstddef>
+
+namespace sra {
+
+/// The teacher's time: t' = clamp(t − U(0, t_max), 0, 1), its own draw for every sample.   SRA, arXiv:2505.02831, §3.2.
+struct CloserToData {
+  float t_max;
+  template <Context C, class W>
+  void operator()(C& context, View<W, Shape<dynamic>> out, View<const W, Shape<dynamic>> t, DrawKey key) const {
+    times_closer_to_data(context, out, t, key, t_max);
+  }
+};
+/// @param t_max in [0, 1]
+inline CloserToData closer_to_data(float t_max) { return {t_max}; }
+
+/// The teacher sees exactly what the student sees.
+struct SameTime {
+  template <Context C, class W>
+  void operator()(C& context, View<W, Shape<dynamic>> out, View<const W, Shape<dynamic>> t, DrawKey) const {
+    copy(context, out, t);
+  }
+};
+
+/// One micro-batch of one step, after the student's forward pass.
+/// @tparam Model the model  @tparam Objective makes noised inputs  @tparam C the student's Recording context
+template <class Model, class Objective, Context C, std::size_t N>
+class Pass {
+ public:
+  using context_type = C;
+  using T = typename C::type;
+  using W = typename C::wide;
+  using Feature = Var<T, typename Model::TokenShape, C>;
+  using Image = Var<T, typename Model::ImageShape, C>;
+  using Times = View<const W, Shape<dynamic>>;
+
+  /// Everything of a step that is fixed before the model runs.
+  struct Inputs {
+    Image x;                                ///< clean images [B, H, W, C]
+    Image noise;                            ///< [B, H, W, C]
+    Times t;                                ///< [B]
+    typename Model::Condition::View condition;          ///< after dropping, as the student sees it
+    typename Model::Condition::View undropped;          ///< as the data has it
+    DrawKey key;
+    Times teacher_times;                    ///< given by the caller, or empty: drawn
+    const W* weights = nullptr;             ///< scheduled numbers of this step, on the device
+  };
+
+  Pass(C& context, const Model& model, const Objective& objective, ParameterTable<T> teacher, Taps<N> taps, Inputs inputs)
+      : context_(context), model_(model), objective_(objective), teacher_(teacher), taps_(taps), inputs_(inputs) {}
+
+  C& context() const { return context_; }
+  const Inputs& inputs() const { return inputs_; }
+
+  /// Keeps the student's features that were asked for; called after each block.
+  void on_block(int i, Feature x) {
+    for (std::size_t k = 0; k < N; ++k)
+      if (taps_.index[k] == i) kept_[k] = {x.value, x.slot};
+  }
+
+  /// The student's residual stream after a layer named by taps().  @return [B, T, D]
+  template <LayerLike L>
+  Feature student(L layer) const {
+    for (std::size_t k = 0; k < N; ++k)
+      if (taps_.index[k] == layer.index() && kept_[k].value.data) return {context_, kept_[k].value, kept_[k].slot};
+    throw Error(text("alignment: student layer ", layer.index(), " was not named by taps()"));
+  }
+
+  /// The EMA teacher's residual stream after a layer, at times of its own: same images, same noise, same dropped condition.
+  /// Runs the blocks 1 … layer and no more, without a tape.  @return [B, T, D], a constant
+  template <LayerLike L, class Time>
+  Feature teacher(L layer, Time time) const {
+    using Quiet = Detached<typename C::backend_type, T>;
+    Quiet quiet(context_.workspace(), teacher_);
+    Feature kept = make<T>(context_, features_shape()).stop_gradient();
+    const Arena::Mark before = context_.workspace().activations.mark();
+    Times t = inputs_.teacher_times;
+    if (!t.data) {
+      const auto drawn = quiet.template tensor<W>(inputs_.t.shape);
+      time(quiet, drawn, inputs_.t, inputs_.key);
+      t = drawn;
+    }
+    const auto x = constant(quiet, inputs_.x.value), noise = constant(quiet, inputs_.noise.value);
+    const auto s = model_.condition(quiet, t, inputs_.condition);                          // [B, D]
+    const auto tokens = model_.embed(objective_.noised(x, noise, t));                      // [B, T, D]
+    const auto last = model_.run(tokens, s, layer.index(), [](int, const auto&) {});       // [B, T, D]
+    copy(context_, kept.value, last.value);
+    context_.workspace().activations.pop(before);
+    return kept;
+  }
+
+  /// A scheduled number of this step, read on the device: number `i` of the alignment's schedules.  @return one element
+  Var<W, Shape<1>, C> scheduled(const Schedule&, index_t i = 0) const {
+    return constant(context_, dense(const_cast<W*>(inputs_.weights) + i, Shape<1>{}));
+  }
+
+ private:
+  struct Kept {
+    View<T, typename Model::TokenShape> value{};
+    Slot* slot = nullptr;
+  };
+  typename Model::TokenShape features_shape() const { return {inputs_.x.batch()}; }
+
+  C& context_;
+  const Model& model_;
+  const Objective& objective_;
+  ParameterTable<T> teacher_;
+  Taps<N> taps_;
+  Inputs inputs_;
+  Kept kept_[N == 0 ? 1 : N] = {};
+};
+
+}  // namespace sra

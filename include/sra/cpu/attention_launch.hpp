@@ -1,0 +1,60 @@
+// Attention on the CPU as the op calls it: views become the pointers and distances of the kernels.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sra/core/error.hpp>
+#include <sra/cpu/attention.hpp>
+#include <sra/cpu/memory.hpp>
+
+#include <cmath>
+
+namespace sra::backend {
+
+namespace detail {
+
+template <int Heads, class T, class Q, class K, class Mask>
+AttentionArgs<T> attention_args(View<T, Q> q, View<T, K> k, View<T, K> v, const Mask& mask) {
+  AttentionArgs<T> args{.samples = q.shape.samples(), .heads = Heads, .queries = Q::sample_rows, .keys = K::sample_rows,
+                        .width = Q::width / Heads, .q = q.data, .k = k.data, .v = v.data,
+                        .q_token = q.pitch, .k_token = k.pitch, .v_token = v.pitch,
+                        .q_sample = q.stride, .k_sample = k.stride, .v_sample = v.stride};
+  args.scale = wide_t<T>(1) / std::sqrt(static_cast<wide_t<T>>(args.width));
+  if constexpr (requires { mask.group; }) {
+    static_assert(Q::sample_rows == K::sample_rows && decltype(mask.group)::shape_type::sample_size() == Q::sample_rows,
+                  "attention: SameGroup needs one group for every token, and as many queries as keys");
+    if (!mask.group.contiguous()) throw Error("attention: SameGroup: expected groups [B, T] without gaps, got a part of a larger tensor");
+    args.query_group = args.key_group = mask.group.data;
+  }
+  return args;
+}
+
+/// Products with queries and keys as matrices: two forward, five backward.
+inline Cost attention_cost(index_t samples, index_t queries, index_t keys, index_t width, std::size_t element, int products) {
+  return {double(element) * double(samples * (queries + keys) * width) * 2,
+          2.0 * products * double(samples) * double(queries) * double(keys) * double(width)};
+}
+
+}  // namespace detail
+
+/// o = softmax(q kᵀ / √d) v.  Reads q, k, v, writes o and lse.
+template <int Heads, ContextOn<Cpu> C, class T, class Q, class K, class Mask>
+void attention_forward(C& context, View<T, Q> o, wide_t<T>* lse, View<T, Q> q, View<T, K> k, View<T, K> v, Mask mask) {
+  const Cost cost = detail::attention_cost(q.shape.samples(), Q::sample_rows, K::sample_rows, Q::width, sizeof(T), 2);
+  launch(context, "attention_forward", cost, [&](Cpu& cpu) {
+    attention_forward(cpu, o.data, o.pitch, o.stride, lse, detail::attention_args<Heads>(q, k, v, mask));
+  });
+}
+
+/// The gradients of q, k and v, each as its mode says.
+template <int Heads, ContextOn<Cpu> C, class T, class Q, class K, class Mask>
+void attention_backward(C& context, View<const T, Q> dy, View<T, Q> o, const wide_t<T>* lse, View<T, Q> q, View<T, K> k,
+                        View<T, K> v, Mask mask, Grad<T, Q> dq, Grad<T, K> dk, Grad<T, K> dv) {
+  const auto to = [](const auto& g) { return AttentionGrad<T>{g.to.data, g.to.pitch, g.to.stride, g.mode}; };
+  const Cost cost = detail::attention_cost(q.shape.samples(), Q::sample_rows, K::sample_rows, Q::width, sizeof(T), 5);
+  launch(context, "attention_backward", cost, [&](Cpu& cpu) {
+    const AttentionResult<T> result{o.data, o.pitch, o.stride, lse, dy.data, dy.pitch, dy.stride};
+    attention_backward(cpu, to(dq), to(dk), to(dv), result, detail::attention_args<Heads>(q, k, v, mask));
+  });
+}
+
+}  // namespace sra::backend

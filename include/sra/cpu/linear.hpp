@@ -1,0 +1,131 @@
+// Linear layers on the CPU: one matrix product forward, two backward, bias gradients in a fixed order.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sra/core/error.hpp>
+#include <sra/cpu/gemm.hpp>
+#include <sra/cpu/memory.hpp>
+#include <sra/expr/maths.hpp>
+
+#include <algorithm>
+#include <string>
+
+namespace sra::backend {
+
+/// A view as a matrix of its rows.  @throws Error if the rows do not lie at one constant distance
+template <class T, class S>
+Matrix<T> as_matrix(const char* who, View<T, S> v) {
+  if (!v.uniform())
+    throw Error(text(who, ": expected rows at one constant distance, got a ", to_string(v.shape), " view of a larger tensor"));
+  return {v.data, v.shape.rows(), S::width, v.row_stride(), 1};
+}
+
+namespace detail {
+
+inline Cost product_cost(index_t rows, index_t in, index_t out, std::size_t element) {
+  return {double(element) * double(rows * (in + out) + in * out), 2.0 * double(rows) * double(in) * double(out)};
+}
+
+/// Rows per partial sum of a bias gradient.
+inline constexpr index_t bias_chunk = 512;
+
+}  // namespace detail
+
+/// y = x Wᵀ + b.  Bias: View<wide, [Out]> or any other type for none.
+template <ContextOn<Cpu> C, class T, class Y, class X, class W, class Bias>
+void linear_forward(C& context, View<T, Y> y, View<T, X> x, View<const T, W> w, Bias bias) {
+  launch(context, "linear_forward", detail::product_cost(x.shape.rows(), X::width, Y::width, sizeof(T)), [&](Cpu& cpu) {
+    const Matrix<const T> wt{w.data, W::extent(1), W::extent(0), 1, w.pitch};
+    Epilogue<T> epilogue;
+    if constexpr (requires { bias.data; }) epilogue.bias = bias.data;
+    gemm(cpu, as_matrix("linear", y), as_matrix("linear", View<const T, X>(x)), wt, GradMode::overwrite, epilogue);
+  });
+}
+
+/// y_i = x W_iᵀ + b_i for layers at a constant distance.
+template <ContextOn<Cpu> C, class T, class Y, class X, class W, class B>
+void linear_bank_forward(C& context, View<T, Y> y, View<T, X> x, View<const T, W> w, View<wide_t<T>, B> bias, index_t stride,
+                         index_t count) {
+  for (index_t i = 0; i < count; ++i) {
+    w.data += i ? stride : 0;
+    bias.data += i ? stride : 0;
+    linear_forward(context, samples_of(y, i * x.shape.batch, x.shape.batch), x, w, bias);
+  }
+}
+
+/// u = x Wᵀ + b, y = gelu(u).
+template <ContextOn<Cpu> C, class T, class Y, class X, class W, class Bias>
+void linear_gelu_forward(C& context, View<T, Y> y, View<T, Y> u, View<T, X> x, View<const T, W> w, Bias bias) {
+  launch(context, "linear_gelu_forward", detail::product_cost(x.shape.rows(), X::width, Y::width, sizeof(T)), [&](Cpu& cpu) {
+    const Matrix<const T> wt{w.data, W::extent(1), W::extent(0), 1, w.pitch};
+    const Epilogue<T> epilogue{bias.data, y.data, y.row_stride()};
+    gemm(cpu, as_matrix("linear_gelu", u), as_matrix("linear_gelu", View<const T, X>(x)), wt, GradMode::overwrite, epilogue);
+  });
+}
+
+/// du = dy gelu′(u).  Reads 2, writes 1.
+template <ContextOn<Cpu> C, class T, class S>
+void gelu_backward(C& context, View<T, S> du, View<const T, S> dy, View<T, S> u) {
+  launch(context, "gelu_backward", {3.0 * double(u.shape.size()) * sizeof(T), 0}, [&](Cpu& cpu) {
+    for_rows(cpu, u.shape.rows(), rows_per_task(S::width), [=](index_t begin, index_t end, int) {
+      for (index_t r = begin; r < end; ++r)
+        for (index_t i = 0; i < S::width; i += lanes) {
+          wide_t<T> a[lanes], b[lanes];
+          load_block(a, u.row(r) + i, S::width - i);
+          load_block(b, dy.row(r) + i, S::width - i);
+          for (index_t j = 0; j < lanes; ++j) b[j] *= maths::gelu_slope(a[j]);
+          store_block(du.row(r) + i, b, S::width - i);
+        }
+    });
+  });
+}
+
+/// db = sum of the rows of dy: chunks of 512 rows in wide, then the chunks in order.
+template <ContextOn<Cpu> C, class T, class Y, class B>
+void bias_backward(C& context, View<const T, Y> dy, Grad<wide_t<T>, B> db) {
+  using W = wide_t<T>;
+  if (!db) return;
+  const index_t rows = dy.shape.rows(), chunks = (rows + detail::bias_chunk - 1) / detail::bias_chunk;
+  W* partial = context.template take<W>(std::max<index_t>(1, chunks) * Y::width);
+  launch(context, "bias_backward", {double(dy.shape.size()) * sizeof(T), 0}, [&](Cpu& cpu) {
+    const index_t blocks = (Y::width + lanes - 1) / lanes;
+    for_tasks(cpu, chunks * blocks, [=](index_t begin, index_t end, int) {
+      for (index_t task = begin; task < end; ++task) {
+        const index_t chunk = task / blocks, i = task % blocks * lanes;
+        W sum[lanes] = {};
+        for (index_t r = chunk * detail::bias_chunk; r < std::min(rows, (chunk + 1) * detail::bias_chunk); ++r) {
+          W block[lanes];
+          load_block(block, dy.row(r) + i, Y::width - i);
+          for (index_t j = 0; j < lanes; ++j) sum[j] += block[j];
+        }
+        store_block(partial + chunk * Y::width + i, sum, Y::width - i);
+      }
+    });
+    for (index_t i = 0; i < Y::width; ++i) {
+      double sum = db.mode == GradMode::accumulate ? static_cast<double>(db.to.data[i]) : 0;
+      for (index_t k = 0; k < chunks; ++k) sum += static_cast<double>(partial[k * Y::width + i]);
+      db.to.data[i] = static_cast<W>(sum);
+    }
+  });
+}
+
+/// dx = dy W, dW = dyᵀ x, db = column sums of dy, each as its mode says.
+template <ContextOn<Cpu> C, class T, class Y, class X, class W, class DX, class DW, class DB>
+void linear_backward(C& context, View<const T, Y> dy, View<T, X> x, View<const T, W> w, DX dx, DW dw, DB db) {
+  const Cost cost = detail::product_cost(x.shape.rows(), X::width, Y::width, sizeof(T));
+  if (dx)
+    launch(context, "linear_backward_input", cost, [&](Cpu& cpu) {
+      const Matrix<const T> weight{w.data, W::extent(0), W::extent(1), w.pitch, 1};
+      gemm(cpu, as_matrix("linear", dx.to), as_matrix("linear", dy), weight, dx.mode);
+    });
+  if (dw)
+    launch(context, "linear_backward_weight", cost, [&](Cpu& cpu) {
+      const auto rows = as_matrix("linear", dy);
+      const Matrix<const T> transposed{rows.data, rows.columns, rows.rows, 1, rows.row_stride};
+      gemm(cpu, Matrix<T>{dw.to.data, W::extent(0), W::extent(1), dw.to.pitch, 1}, transposed,
+           as_matrix("linear", View<const T, X>(x)), dw.mode);
+    });
+  if constexpr (requires { db.mode; }) bias_backward(context, dy, db);
+}
+
+}  // namespace sra::backend

@@ -1,0 +1,149 @@
+// Layer norms on the CPU, forward and backward, one pass over the rows each way.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sra/cpu/pointwise.hpp>
+
+#include <algorithm>
+#include <cmath>
+
+namespace sra::backend {
+
+/// y = (x − mean) rstd (one + scale) + shift.  Reads 1, writes 1 [B, T, D].
+/// @param stats [rows, 2]: mean and rstd  @param one 1: scale is an offset (adaLN), 0: it is the factor itself
+template <ContextOn<Cpu> C, class T, class S, class W, class Shift, class Scale>
+void norm_forward(C& context, View<T, S> y, W* stats, View<T, S> x, Shift shift, Scale scale, float one, float eps) {
+  launch(context, "norm_forward", {2.0 * double(x.shape.size()) * sizeof(T), 0}, [&](Cpu& cpu) {
+    for_rows(cpu, x.shape.rows(), rows_per_task(S::width), [=](index_t begin, index_t end, int) {
+      for (index_t row = begin; row < end; ++row) {
+        const index_t b = row / S::sample_rows, r = row % S::sample_rows;
+        const T* in = x.row(b, r);
+        W sum[lanes] = {}, block[lanes];
+        for (index_t i = 0; i < S::width; i += lanes) {
+          load_block(block, in + i, S::width - i);
+          for (index_t j = 0; j < lanes; ++j) sum[j] += block[j];
+        }
+        const W mean = sum_block(sum) / W(S::width);
+        W squares[lanes] = {};
+        for (index_t i = 0; i < S::width; i += lanes) {
+          load_block(block, in + i, S::width - i);
+          for (index_t j = 0; j < lanes; ++j) block[j] -= mean;
+          for (index_t j = std::max<index_t>(0, S::width - i); j < lanes; ++j) block[j] = 0;
+          for (index_t j = 0; j < lanes; ++j) squares[j] += block[j] * block[j];
+        }
+        const W rstd = W(1) / std::sqrt(sum_block(squares) / W(S::width) + W(eps));
+        stats[2 * row] = mean;
+        stats[2 * row + 1] = rstd;
+        for (index_t i = 0; i < S::width; i += lanes) {
+          W a[lanes], s[lanes];
+          load_block(block, in + i, S::width - i);
+          detail::load_leaf(a, scale, b, r, i, S::width - i);
+          detail::load_leaf(s, shift, b, r, i, S::width - i);
+          for (index_t j = 0; j < lanes; ++j) block[j] = (block[j] - mean) * rstd * (W(one) + a[j]) + s[j];
+          store_block(y.row(b, r) + i, block, S::width - i);
+        }
+      }
+    });
+  });
+}
+
+namespace detail {
+
+
+template <class S>
+index_t norm_samples_per_task(bool shared) {
+  return shared ? std::max<index_t>(1, 512 / S::sample_rows) : 1;
+}
+
+/// dx of one row, given the sums a of dn and c of dn n.
+template <class T, class S, class W, class Scale, class DX>
+[[gnu::always_inline]] inline void norm_row_backward(const DX& dx, const T* up, const T* in, const Scale& scale, index_t b,
+                                                     index_t r, W mean, W rstd, W one, W a, W c) {
+  for (index_t i = 0; i < S::width; i += lanes) {
+    W dy[lanes], x[lanes], k[lanes];
+    load_block(dy, up + i, S::width - i);
+    load_block(x, in + i, S::width - i);
+    load_leaf(k, scale, b, r, i, S::width - i);
+    for (index_t j = 0; j < lanes; ++j) {
+      const W n = (x[j] - mean) * rstd;
+      dy[j] = rstd * (dy[j] * (one + k[j]) - a - n * c);
+    }
+    if (dx.mode == GradMode::accumulate)
+      accumulate_block(dx.to.row(b, r) + i, dy, S::width - i);
+    else
+      store_block(dx.to.row(b, r) + i, dy, S::width - i);
+  }
+}
+
+}  // namespace detail
+
+/// Gradients of norm_forward.  With n = (x − mean) rstd and dn = dy (one + scale): dx = rstd (dn − mean(dn) − n mean(dn n)),
+/// dshift = Σ dy, dscale = Σ dy n over the rows that share them: a sample's tokens in order; for [D], chunks of about 512 rows
+/// in order, then the chunks in order in double.  Reads 2, writes 1 [B, T, D].
+template <ContextOn<Cpu> C, class T, class S, class W, class Scale, class DX, class DShift, class DScale>
+void norm_backward(C& context, View<const T, S> dy, const W* stats, View<T, S> x, Scale scale, float one, DX dx,
+                   DShift dshift, DScale dscale) {
+  constexpr bool shared = Scale::broadcast == Broadcast::row;
+  constexpr index_t D = S::width, groups = Scale::broadcast == Broadcast::grouped ? decltype(dscale.to)::shape_type::sample_rows : 1;
+  const index_t per_task = detail::norm_samples_per_task<S>(shared);
+  const index_t tasks = (x.shape.samples() + per_task - 1) / per_task;
+  W* sums = context.template take<W>(std::max<index_t>(1, tasks) * groups * 2 * D);
+  launch(context, "norm_backward", {3.0 * double(x.shape.size()) * sizeof(T), 0}, [&](Cpu& cpu) {
+    const index_t samples = x.shape.samples();
+    for_tasks(cpu, tasks, [=](index_t begin, index_t end, int) {
+      for (index_t task = begin; task < end; ++task) {
+        W* mine = sums + task * groups * 2 * D;
+        for (index_t i = 0; i < groups * 2 * D; ++i) mine[i] = 0;
+        for (index_t b = task * per_task; b < std::min(samples, (task + 1) * per_task); ++b)
+          for (index_t r = 0; r < S::sample_rows; ++r) {
+            const index_t row = b * S::sample_rows + r;
+            const W mean = stats[2 * row], rstd = stats[2 * row + 1];
+            W* to = mine;
+            if constexpr (Scale::broadcast == Broadcast::grouped) to += scale.group.row(b, 0)[r] * 2 * D;
+            W a[lanes] = {}, c[lanes] = {};
+            for (index_t i = 0; i < D; i += lanes) {
+              W up[lanes], n[lanes], k[lanes], product[lanes];
+              load_block(up, dy.row(b, r) + i, D - i);
+              load_block(n, x.row(b, r) + i, D - i);
+              detail::load_leaf(k, scale, b, r, i, D - i);
+              for (index_t j = 0; j < lanes; ++j) {
+                n[j] = (n[j] - mean) * rstd;
+                product[j] = up[j] * n[j];
+                const W dn = up[j] * (W(one) + k[j]);
+                a[j] += dn;
+                c[j] += dn * n[j];
+              }
+              accumulate_block(to + i, up, D - i);
+              accumulate_block(to + D + i, product, D - i);
+            }
+            if (dx)
+              detail::norm_row_backward<T, S>(dx, dy.row(b, r), x.row(b, r), scale, b, r, mean, rstd, W(one),
+                                              sum_block(a) / W(D), sum_block(c) / W(D));
+          }
+      }
+    });
+    const auto put = [&](const auto& grad, index_t which) {
+      if (!grad) return;
+      const bool add = grad.mode == GradMode::accumulate;
+      using G = typename std::remove_cvref_t<decltype(grad.to)>::type;
+      if constexpr (shared) {
+        for (index_t i = 0; i < D; ++i) {
+          double sum = add ? static_cast<double>(grad.to.data[i]) : 0;
+          for (index_t t = 0; t < tasks; ++t) sum += static_cast<double>(sums[(t * 2 + which) * D + i]);
+          grad.to.data[i] = static_cast<G>(sum);
+        }
+      } else {
+        for (index_t b = 0; b < samples; ++b)
+          for (index_t g = 0; g < groups; ++g) {
+            G* to = groups == 1 ? grad.to.sample(b) : grad.to.row(b, g);
+            const W* from = sums + ((b * groups + g) * 2 + which) * D;
+            for (index_t i = 0; i < D; ++i) to[i] = static_cast<G>(add ? static_cast<W>(to[i]) + from[i] : from[i]);
+          }
+      }
+    };
+    put(dshift, 0);
+    put(dscale, 1);
+  });
+}
+
+}  // namespace sra::backend

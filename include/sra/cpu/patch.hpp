@@ -1,0 +1,57 @@
+// Images to rows of patches and back on the CPU: copies, one row of patches per task.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sra/cpu/memory.hpp>
+#include <sra/ops/patch.hpp>
+
+namespace sra::backend {
+
+namespace detail {
+
+/// Calls f(image element, patch element) for every pair of one row of patches.
+template <int P, PatchOrder Order, class Image, class Patches, class F>
+[[gnu::always_inline]] inline void for_pairs(const Image& image, const Patches& patches, index_t b, index_t row, const F& f) {
+  using I = typename Image::shape_type;
+  constexpr index_t C = I::width, W = I::extent(2), G = W / P;
+  for (index_t column = 0; column < G; ++column) {
+    auto* patch = patches.row(b, row * G + column);
+    for (index_t i = 0; i < P; ++i)
+      for (index_t j = 0; j < P; ++j) {
+        auto* pixel = image.row(b, (row * P + i) * W + column * P + j);
+        for (index_t ch = 0; ch < C; ++ch)
+          f(pixel[ch], patch[Order == PatchOrder::channels_first ? (ch * P + i) * P + j : (i * P + j) * C + ch]);
+      }
+  }
+}
+
+template <int P, PatchOrder Order, class C, class Image, class Patches, class F>
+void patch_rows(C& context, const Image& image, const Patches& patches, const F& f) {
+  using I = typename Image::shape_type;
+  launch(context, "patch_copy", {2.0 * double(image.shape.size()) * sizeof(typename C::type), 0}, [&](Cpu& cpu) {
+    constexpr index_t rows = I::extent(1) / P;
+    for_rows(cpu, image.shape.samples() * rows, 8, [=](index_t begin, index_t end, int) {
+      for (index_t k = begin; k < end; ++k) for_pairs<P, Order>(image, patches, k / rows, k % rows, f);
+    });
+  });
+}
+
+}  // namespace detail
+
+/// to = patches of x, written or added.  @param to [B, T, P P C]  @param x [B, H, W, C]
+template <int P, PatchOrder Order, ContextOn<Cpu> C, class T, class Patches, class X>
+void patches_from_image(C& context, Grad<T, Patches> to, X x) {
+  if (!to) return;
+  const bool add = to.mode == GradMode::accumulate;
+  detail::patch_rows<P, Order>(context, x, to.to, [add](auto& pixel, auto& value) { value = add ? value + pixel : pixel; });
+}
+
+/// to = image of the patches x, written or added.  @param to [B, H, W, C]  @param x [B, T, P P C]
+template <int P, PatchOrder Order, ContextOn<Cpu> C, class T, class Image, class X>
+void image_from_patches(C& context, Grad<T, Image> to, X x) {
+  if (!to) return;
+  const bool add = to.mode == GradMode::accumulate;
+  detail::patch_rows<P, Order>(context, to.to, x, [add](auto& pixel, auto& value) { pixel = add ? pixel + value : value; });
+}
+
+}  // namespace sra::backend

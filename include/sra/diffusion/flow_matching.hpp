@@ -1,0 +1,73 @@
+// The objective of SiT: times, noise, noised inputs, and the denoising loss.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sra/autograd/var.hpp>
+#include <sra/core/philox.hpp>
+#include <sra/diffusion/path.hpp>
+#include <sra/expr/pointwise.hpp>
+#include <sra/ops/reduce.hpp>
+
+#include <cstdint>
+
+namespace sra {
+
+/// How training times are drawn.
+enum class TimeDistribution {
+  uniform,   ///< U[0, 1)
+  lognormal  ///< n ~ N(0, 1); the time whose noise-to-signal ratio is eⁿ
+};
+
+/// What makes the draws of a batch: randomness depends on nothing else.
+struct DrawKey {
+  std::uint64_t seed = 0;
+  index_t step = 0;          ///< finished updates
+  index_t first_sample = 0;  ///< global ordinal of the batch's first sample within the step
+
+  Rng rng(Purpose purpose, index_t row) const { return Rng(seed, purpose, step, first_sample + row); }
+};
+
+/// Flow matching: predict the velocity v = α′ x + σ′ ε from x_t = α x + σ ε.   SiT, arXiv:2401.08740.
+/// @tparam Path LinearPath (v = ε − x) or CosinePath
+template <class Path = LinearPath>
+struct FlowMatching {
+  using path = Path;
+  TimeDistribution time = TimeDistribution::uniform;
+
+  /// Draws times of a batch.  @param t [B], written
+  template <Context C, class W>
+  void draw_times(C& context, View<W, Shape<dynamic>> t, DrawKey key) const {
+    times_draw<Path>(context, t, key, time);
+  }
+
+  /// x_t = α x + σ ε.  @param x, noise [B, H, W, C]  @param t [B]  @return [B, H, W, C], a constant
+  template <Variable X, class W>
+  X noised(X x, X noise, View<const W, Shape<dynamic>> t) const {
+    const auto p = coefficients(x.context(), t);
+    return X(p[0] * x + p[1] * noise).stop_gradient();
+  }
+
+  /// The sample's mean of (v̂ − v)².  @param velocity v̂ [B, H, W, C]  @return [B]
+  template <Variable V, Variable X, class W>
+  auto loss(V velocity, X x, X noise, View<const W, Shape<dynamic>> t) const {
+    const auto p = coefficients(x.context(), t);
+    return sample_mean(square(velocity - (p[2] * x + p[3] * noise)));
+  }
+
+ private:
+  template <class C, class W>
+  struct Coefficients {
+    Var<W, Shape<dynamic>, C> v[4];  ///< α, σ, α′, σ′, each [B]
+    const auto& operator[](int i) const { return v[i]; }
+  };
+
+  template <Context C, class W>
+  static Coefficients<C, W> coefficients(C& context, View<const W, Shape<dynamic>> t) {
+    View<W, Shape<dynamic>> p[4];
+    for (auto& v : p) v = context.template tensor<W>(t.shape);
+    path_coefficients<Path>(context, p[0], p[1], p[2], p[3], t);
+    return {{constant(context, p[0]), constant(context, p[1]), constant(context, p[2]), constant(context, p[3])}};
+  }
+};
+
+}  // namespace sra

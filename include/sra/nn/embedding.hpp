@@ -1,0 +1,134 @@
+// The embedders: patches, times and conditions become vectors of the model's width.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sra/nn/linear.hpp>
+#include <sra/ops/embedding.hpp>
+#include <sra/ops/patch.hpp>
+
+#include <cmath>
+#include <cstdint>
+
+namespace sra {
+
+/// Patches to tokens: a convolution of stride P over P x P patches.  The weight is a convolution's: [D, C, P, P].
+template <int P, int Channels, int Width>
+struct PatchEmbedProjection {
+  Param<Width, Channels, P, P> weight;
+  Param<Width> bias;
+
+  static void constexpr visit(auto& self, auto&& f) {
+    f("weight", self.weight);
+    f("bias", self.bias);
+  }
+
+  template <class W>
+  void initialise(W* values, std::string_view name, std::uint64_t seed) const {
+    const Rng rng(seed, Purpose::initialise, 0, init::name_key(name));
+    init::XavierUniform::fill(values + weight.offset, decltype(weight)::size, Width, Channels * P * P, rng);
+    init::Zero::fill(values + bias.offset, Width, 1, 1, rng);
+  }
+
+  /// @param x [B, H, W, C]  @return [B, T, D]
+  template <Variable X>
+  auto operator()(X x) const {
+    auto& c = x.context();
+    return linear(patchify<P, PatchOrder::channels_first>(x), sra::weight(c, weight), leaf(c, bias));
+  }
+};
+
+/// x_embedder of the checkpoints.
+template <int P, int Channels, int Width>
+struct PatchEmbed {
+  PatchEmbedProjection<P, Channels, Width> proj;
+  static void constexpr visit(auto& self, auto&& f) { f("proj", self.proj); }
+  template <Variable X>
+  auto operator()(X x) const {
+    return proj(x);
+  }
+};
+
+/// Times to vectors: sinusoidal features, then Linear, SiLU, Linear.
+template <int Width, int Features = 256>
+struct TimeEmbed {
+  Linear<Features, Width, init::Normal02> first;
+  Linear<Width, Width, init::Normal02> second;
+
+  static void constexpr visit(auto& self, auto&& f) {
+    f("mlp.0", self.first);
+    f("mlp.2", self.second);
+  }
+
+  /// @param t [B]  @return [B, D]
+  template <Context C, class W>
+  auto operator()(C& context, View<const W, Shape<dynamic>> t) const {
+    return second(silu(first(time_features<Features>(context, t))));
+  }
+};
+
+/// The condition is one of N classes, or the null class N.
+template <int N>
+struct Classes {
+  static constexpr int count = N;
+  static constexpr int null_class = N;
+  using View = sra::View<const std::int32_t, Shape<dynamic>>;  ///< [B], in [0, N]
+
+  template <int Width>
+  struct Embed {
+    Param<N + 1, Width> weight;
+
+    static void constexpr visit(auto& self, auto&& f) { f("embedding_table.weight", self.weight); }
+
+    template <class W>
+    void initialise(W* values, std::string_view name, std::uint64_t seed) const {
+      const Rng rng(seed, Purpose::initialise, 0, init::name_key(name));
+      init::Normal02::fill(values + weight.offset, decltype(weight)::size, 1, 1, rng);
+    }
+
+    /// e = time + table[labels].  @param time [B, D]  @return [B, D]
+    template <Variable E>
+    E operator()(E time, View labels) const {
+      auto& c = time.context();
+      return time + embedding(c, leaf(c, weight), labels);
+    }
+  };
+};
+
+/// The condition is a vector of K numbers; the null condition is the zero vector.
+template <int K>
+struct Vector {
+  static constexpr int count = K;
+  using View = sra::View<const float, Shape<dynamic, K>>;  ///< [B, K]
+
+  template <int Width>
+  struct Embed {
+    Linear<K, Width, init::Normal02> proj;
+
+    static void constexpr visit(auto& self, auto&& f) { f("proj", self.proj); }
+
+    template <Variable E>
+    E operator()(E time, View vectors) const {
+      auto& c = time.context();
+      auto v = make<typename E::type>(c, vectors.shape).stop_gradient();
+      copy(c, v.value, vectors);
+      return time + proj(v);
+    }
+  };
+};
+
+/// There is no condition.
+struct Unconditional {
+  static constexpr int count = 0;
+  struct View {};
+
+  template <int Width>
+  struct Embed {
+    static void constexpr visit(auto&, auto&&) {}
+    template <Variable E>
+    E operator()(E time, View) const {
+      return time;
+    }
+  };
+};
+
+}  // namespace sra

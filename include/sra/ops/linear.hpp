@@ -1,0 +1,126 @@
+// Linear layers, with and without bias, and with the GELU that follows fused in.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sra/autograd/var.hpp>
+#include <sra/expr/pointwise.hpp>
+
+#include <type_traits>
+
+namespace sra {
+
+/// Stands for "no bias".
+struct NoBias {};
+
+namespace detail {
+
+template <class W, class Bias, class S>
+constexpr void check_linear() {
+  static_assert(W::shape::rank == 2, "linear: the weight is [out, in]");
+  static_assert(S::width == W::shape::extent(1), "linear: the last extent of the input must equal the weight's input width");
+  if constexpr (!std::is_same_v<Bias, NoBias>)
+    static_assert(Bias::shape::rank == 1 && Bias::shape::width == W::shape::extent(0),
+                  "linear: the bias must be as wide as the weight's output");
+}
+
+template <class Bias>
+auto bias_view(const Bias& bias) {
+  if constexpr (std::is_same_v<Bias, NoBias>)
+    return NoBias{};
+  else
+    return bias.value;
+}
+template <class Bias>
+auto bias_grad(const Bias& bias) {
+  if constexpr (std::is_same_v<Bias, NoBias>)
+    return NoGrad{};
+  else
+    return bias.grad();
+}
+
+}  // namespace detail
+
+/// y = x Wᵀ + b.
+/// @param input [..., In] value or expression  @param weight [Out, In]  @param bias [Out] or NoBias
+/// @return [..., Out].  Keeps x.
+template <Pointwise Input, class W, class Bias = NoBias>
+auto linear(const Input& input, W weight, Bias bias = {}) {
+  const auto x = eval(input);
+  using X = std::remove_const_t<decltype(x)>;
+  detail::check_linear<W, Bias, typename X::shape>();
+  auto y = make<typename X::type>(x.context(), with_last<typename X::shape, W::shape::extent(0)>{x.batch()});
+  linear_forward(x.context(), y.value, x.value, weight.value, detail::bias_view(bias));
+  return record(y, [=](auto& c, auto dy) {
+    const auto dx = x.grad();
+    const auto dw = weight.grad();
+    const auto db = detail::bias_grad(bias);
+    linear_backward(c, dy, x.value, weight.value, dx, dw, db);
+  });
+}
+
+/// The results of linear_bank: one [B, Out] after the other.
+template <Variable Y>
+struct Bank {
+  Y all;          ///< [count B, Out]
+  index_t batch;  ///< B
+
+  /// Result i, 0-based: a part of `all`.  @return [B, Out]
+  Y operator[](index_t i) const { return part_of(all, samples_of(all.value, i * batch, batch)); }
+};
+
+/// y_i = x W_iᵀ + b_i for `count` layers whose parameters lie at one constant distance in the flat buffers: all adaLN
+/// modulations of a model by one kernel.
+/// @param x [B, In]  @param weight, bias of the first layer  @param stride elements from one layer to the next
+/// @param states parameters from one layer to the next  @return Bank of `count` [B, Out].  Keeps x.
+template <Variable X, class W, Variable Bias>
+auto linear_bank(X x, W weight, Bias bias, index_t stride, index_t states, index_t count) {
+  detail::check_linear<W, Bias, typename X::shape>();
+  static_assert(X::shape::rank == 2, "linear_bank: the input is per sample, [B, In]");
+  auto y = make<typename X::type>(x.context(), Shape<dynamic, W::shape::extent(0)>{count * x.batch()});
+  linear_bank_forward(x.context(), y.value, x.value, weight.value, bias.value, stride, count);
+  record(y, [=](auto& c, auto dy) {
+    for (index_t i = 0; i < count; ++i) {
+      W w = weight;
+      Bias b = bias;
+      w.value.data += i * stride;
+      const auto dx = x.grad();
+      Grad<typename Bias::type, typename W::shape> dw;
+      Grad<typename Bias::type, typename Bias::shape> db;
+      if (w.gradient) {
+        w.gradient += i * stride;
+        w.state += i * states;
+        dw = w.grad();
+        Slot slot = *bias.slot;
+        slot.data = static_cast<typename Bias::type*>(slot.data) + i * stride;
+        slot.state += i * states;
+        b.slot = &slot;
+        db = b.grad();
+      }
+      linear_backward(c, samples_of(dy, i * x.batch(), x.batch()), x.value, w.value, dx, dw, db);
+    }
+  });
+  return Bank<decltype(y)>{y, x.batch()};
+}
+
+/// y = gelu(x Wᵀ + b), tanh form.
+/// @param input [..., In] value or expression  @param weight [Out, In]  @param bias [Out]
+/// @return [..., Out].  Keeps x and the value before GELU.
+template <Pointwise Input, class W, Variable Bias>
+auto linear_gelu(const Input& input, W weight, Bias bias) {
+  const auto x = eval(input);
+  using X = std::remove_const_t<decltype(x)>;
+  detail::check_linear<W, Bias, typename X::shape>();
+  auto y = make<typename X::type>(x.context(), with_last<typename X::shape, W::shape::extent(0)>{x.batch()});
+  const auto before = x.context().template tensor<typename X::type>(y.value.shape);
+  linear_gelu_forward(x.context(), y.value, before, x.value, weight.value, bias.value);
+  return record(y, [=](auto& c, auto dy) {
+    const auto du = c.template tensor<typename X::type>(y.value.shape);
+    gelu_backward(c, du, dy, before);
+    const auto dx = x.grad();
+    const auto dw = weight.grad();
+    const auto db = bias.grad();
+    linear_backward(c, View<const typename X::type, typename decltype(y)::shape>(du), x.value, weight.value, dx, dw, db);
+  });
+}
+
+}  // namespace sra

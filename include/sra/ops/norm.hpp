@@ -1,0 +1,47 @@
+// Layer norms: modulated by a condition (adaLN), and with an affine map of their own (qk-norm).
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sra/autograd/var.hpp>
+#include <sra/expr/leaf.hpp>
+
+namespace sra {
+
+/// y = (x − mean) · rstd · (1 + scale) + shift over the last extent, biased variance.  DiT, arXiv:2212.09748, §3.2 (adaLN).
+/// @param x [B, T, D]  @param shift, scale [B, D] or grouped [B, G, D]  @param eps added to the variance
+/// @return [B, T, D].  Keeps x, mean and rstd (8 bytes a row).  Sums in the wide type, sums over tokens in order.
+template <Variable X, LeafLike S>
+X modulated_norm(X x, S shift, S scale, float eps = 1e-6f) {
+  using Out = typename X::shape;
+  static_assert(S::shape::width == Out::width, "modulated_norm: shift and scale must have the width of x");
+  static_assert(detail::follows<Out, S>(), "modulated_norm: shift and scale must be per sample, [B, D], or grouped, [B, G, D]");
+  auto y = x.like();
+  auto* stats = x.template per_row<2, typename X::context_type::wide>();
+  norm_forward(x.context(), y.value, stats, x.value, detail::leaf_view<Out>(shift), detail::leaf_view<Out>(scale), 1.0f, eps);
+  return record(y, [=](auto& c, auto dy) {
+    const auto dx = x.grad();
+    const auto dshift = shift.grad();
+    const auto dscale = scale.grad();
+    norm_backward(c, dy, stats, x.value, detail::leaf_view<Out>(scale), 1.0f, dx, dshift, dscale);
+  });
+}
+
+/// y = (x − mean) · rstd · weight + bias over the last extent, biased variance.   Ba et al. 2016, arXiv:1607.06450.
+/// @param x [..., D]  @param weight, bias [D]  @param eps added to the variance
+/// @return x's shape, without gaps between rows.  Keeps x, mean and rstd.
+template <Variable X, Variable P>
+X affine_norm(X x, P weight, P bias, float eps = 1e-5f) {
+  using Out = typename X::shape;
+  static_assert(P::shape::rank == 1 && P::shape::width == Out::width, "affine_norm: weight and bias must be [D], the width of x");
+  auto y = make_dense<typename X::type>(x.context(), x.value.shape);
+  auto* stats = x.template per_row<2, typename X::context_type::wide>();
+  norm_forward(x.context(), y.value, stats, x.value, detail::leaf_view<Out>(bias), detail::leaf_view<Out>(weight), 0.0f, eps);
+  return record(y, [=](auto& c, auto dy) {
+    const auto dx = x.grad();
+    const auto dbias = bias.grad();
+    const auto dweight = weight.grad();
+    norm_backward(c, dy, stats, x.value, detail::leaf_view<Out>(weight), 0.0f, dx, dbias, dweight);
+  });
+}
+
+}  // namespace sra

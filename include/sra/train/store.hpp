@@ -1,0 +1,144 @@
+// The flat buffers of a training run: values, moments, gradients and averages of all parameters, one allocation each.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sra/autograd/context.hpp>
+#include <sra/core/arena.hpp>
+#include <sra/core/dtype.hpp>
+#include <sra/core/error.hpp>
+#include <sra/nn/param.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace sra {
+
+/// A model and what its alignment owns, as one module: the alignment's keys stand beside the model's.
+template <class Model, class Extra>
+struct Trained {
+  Model model;
+  [[no_unique_address]] Extra extra;
+
+  static void constexpr visit(auto& self, auto&& f) {
+    std::remove_cvref_t<decltype(self.model)>::visit(self.model, f);
+    std::remove_cvref_t<decltype(self.extra)>::visit(self.extra, f);
+  }
+  template <class W>
+  void initialise(W* values, std::string_view name, std::uint64_t seed) const {
+    model.initialise(values, name, seed);
+  }
+};
+
+/// Calls f(name, module) for every module that has a rule for its initial values.
+template <class M, class F>
+void for_each_module(const M& module, F&& f, const std::string& name = "") {
+  if constexpr (requires(float* w) { module.initialise(w, std::string_view{}, std::uint64_t{}); }) f(name, module);
+  M::visit(module, [&](const char* field_name, const auto& field) {
+    using Field = std::remove_cvref_t<decltype(field)>;
+    const std::string full = name.empty() ? field_name : name + "." + field_name;
+    if constexpr (detail::IsModuleArray<Field>::value) {
+      for (std::size_t i = 0; i < field.size(); ++i) for_each_module(field[i], f, full + "." + std::to_string(i));
+    } else if constexpr (!Parameter<Field>) {
+      for_each_module(field, f, full);
+    }
+  });
+}
+
+/// One parameter as the trainer, checkpoints and reports see it.
+struct ParamInfo {
+  std::string name;
+  std::vector<index_t> shape;
+  index_t offset = 0, size = 0;
+  ParamKind kind = ParamKind::trained;
+};
+
+/// All parameters of a module, in order.
+template <Module M>
+std::vector<ParamInfo> parameters_of(M& module) {
+  std::vector<ParamInfo> list;
+  for_each_param(module, [&](const std::string& name, auto& p) {
+    using P = std::remove_cvref_t<decltype(p)>;
+    ParamInfo info{name, {}, p.offset, P::size, p.kind};
+    for (int i = 0; i < P::shape::rank; ++i) info.shape.push_back(P::shape::extent(i));
+    list.push_back(std::move(info));
+  });
+  return list;
+}
+
+/// Where the EMA teacher, the optimizer and the gradients of a module live.  Offsets of the module's Params hold in all
+/// buffers; the padding between parameters is zero and stays zero.
+/// @tparam M the module  @tparam B the backend  @tparam T type that products read
+template <Module M, Backend B, class T>
+class Store {
+ public:
+  using W = wide_t<T>;
+  static_assert(std::is_same_v<T, W>, "Store: values in another type than the masters are not supported yet");
+
+  /// @param emas number of averages, at least 1; the first is the teacher
+  Store(B& backend, int emas)
+      : size_(place(module_)), list_(parameters_of(module_)), states_(list_.size(), unwritten) {
+    const MemorySource source = MemorySource::of(backend);
+    for (Memory* m : {&master_, &m_, &v_, &gradient_}) *m = zeroed(source);
+    for (int i = 0; i < emas; ++i) ema_.push_back(zeroed(source));
+  }
+  Store(const Store&) = delete;  // records point into module_
+  Store& operator=(const Store&) = delete;
+
+  const M& module() const { return module_; }
+  const std::vector<ParamInfo>& parameters() const { return list_; }
+  /// Elements of every buffer, padding included.
+  index_t size() const { return size_; }
+  int emas() const { return static_cast<int>(ema_.size()); }
+
+  W* master() const { return data(master_); }
+  W* first_moment() const { return data(m_); }
+  W* second_moment() const { return data(v_); }
+  W* gradient() const { return data(gradient_); }
+  W* ema(int i) const { return data(ema_[static_cast<std::size_t>(i)]); }
+  std::vector<unsigned char>& states() { return states_; }
+
+  /// What a Recording context of the student needs.
+  ParameterTable<T> student() { return {master(), master(), gradient(), states_.data()}; }
+  /// The student's weights as constants.
+  ParameterTable<T> live() const { return {master(), master(), nullptr, nullptr}; }
+  /// The averaged weights as constants.
+  ParameterTable<T> averaged(int i) const { return {ema(i), ema(i), nullptr, nullptr}; }
+
+  /// Draws initial values, keyed by the seed and each module's name, and copies them into the averages.
+  void initialise(std::uint64_t seed) {
+    for_each_module(module_, [&](const std::string& name, const auto& m) { m.initialise(master(), name, seed); });
+    for (int i = 0; i < emas(); ++i) std::memcpy(ema(i), master(), bytes());
+  }
+
+  /// The parameter of this name.  @throws Error if there is none
+  const ParamInfo& find(std::string_view name) const {
+    for (const ParamInfo& p : list_)
+      if (p.name == name) return p;
+    throw Error(text("parameters: expected a name of the model, got \"", name, "\""));
+  }
+
+  std::size_t bytes() const { return static_cast<std::size_t>(size_) * sizeof(W); }
+
+ private:
+  Memory zeroed(MemorySource source) const {
+    Memory m(source, bytes());
+    std::memset(m.data(), 0, bytes());
+    return m;
+  }
+  static W* data(const Memory& m) { return reinterpret_cast<W*>(m.data()); }
+
+  M module_{};
+  index_t size_;
+  std::vector<ParamInfo> list_;
+  std::vector<unsigned char> states_;
+  Memory master_, m_, v_, gradient_;
+  std::vector<Memory> ema_;
+};
+
+}  // namespace sra
