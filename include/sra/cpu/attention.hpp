@@ -1,0 +1,254 @@
+// Attention of the CPU, forward and backward: softmax(scale q k^T) v without a score matrix of the batch.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sra/core/dtype.hpp>
+#include <sra/cpu/gemm.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+namespace sra::backend {
+
+/// What attention reads.  Head h of token t of sample s of q starts at q + s * q_sample + t * q_token + h * width; k and v
+/// likewise.  If the groups are set, only tokens of the same group see each other.
+template <class T>
+struct AttentionArgs {
+  index_t samples = 0, heads = 0, queries = 0, keys = 0, width = 0;
+  const T *q = nullptr, *k = nullptr, *v = nullptr;
+  index_t q_token = 0, k_token = 0, v_token = 0;     ///< elements between tokens
+  index_t q_sample = 0, k_sample = 0, v_sample = 0;  ///< elements between samples
+  const std::int32_t *query_group = nullptr, *key_group = nullptr;  ///< [samples, queries], [samples, keys], or both null
+  wide_t<T> scale = 1;
+};
+
+/// What attention_backward reads of the forward pass and of the gradient of its result.
+template <class T>
+struct AttentionResult {
+  const T* o = nullptr;
+  index_t o_token = 0, o_sample = 0;
+  const wide_t<T>* lse = nullptr;  ///< [samples, heads, queries]
+  const T* dy = nullptr;           ///< the gradient of o
+  index_t dy_token = 0, dy_sample = 0;
+};
+
+/// Where one gradient of attention goes, laid out like q, k and v.
+template <class T>
+struct AttentionGrad {
+  T* data = nullptr;
+  index_t token = 0, sample = 0;
+  GradMode mode = GradMode::ignore;
+};
+
+namespace detail {
+
+/// The sizes of one task: some queries of one head of one sample against all keys.
+template <class T>
+struct AttentionTask {
+  const AttentionArgs<T>& args;
+  index_t rows;  ///< queries at a time
+  index_t pitch;
+  std::size_t product_bytes, tile_bytes;
+
+  /// @param elements of a tile of scores, such that all tiles of a task stay in the second-level cache
+  AttentionTask(Isa isa, const AttentionArgs<T>& a, index_t elements) : args(a) {
+    rows = std::max<index_t>(1, std::min({std::clamp<index_t>(elements / std::max<index_t>(1, a.keys), 16, 256), a.queries}));
+    pitch = round_up(a.keys, lanes);
+    tile_bytes = round_up(sizeof(T) * static_cast<std::size_t>(rows * pitch), alignment_bytes);
+    product_bytes = round_up(std::max({gemm_serial_bytes<T>(isa, rows, a.keys, a.width), gemm_serial_bytes<T>(isa, rows, a.width, a.keys),
+                                       gemm_serial_bytes<T>(isa, a.keys, a.width, rows)}), alignment_bytes);
+  }
+
+  index_t row_blocks() const { return (args.queries + rows - 1) / rows; }
+  std::size_t row_bytes() const { return round_up(sizeof(wide_t<T>) * static_cast<std::size_t>(rows), alignment_bytes); }
+
+  /// The tokens [first, first + count) of one head as a matrix [count, width].
+  template <class U>
+  Matrix<U> tokens(U* data, index_t token, index_t sample, index_t s, index_t h, index_t first, index_t count) const {
+    return {data + s * sample + first * token + h * args.width, count, args.width, token, 1};
+  }
+  Matrix<const T> q(index_t s, index_t h, index_t first, index_t count) const {
+    return tokens(args.q, args.q_token, args.q_sample, s, h, first, count);
+  }
+  Matrix<const T> k(index_t s, index_t h) const { return tokens(args.k, args.k_token, args.k_sample, s, h, 0, args.keys); }
+  Matrix<const T> v(index_t s, index_t h) const { return tokens(args.v, args.v_token, args.v_sample, s, h, 0, args.keys); }
+  Matrix<T> tile(std::byte* memory, index_t count) const {
+    return {reinterpret_cast<T*>(memory), count, args.keys, pitch, 1};
+  }
+};
+
+/// local[i] = scale * scores[i], -inf where the key is of another group or past the last one.
+template <class T>
+[[gnu::always_inline]] inline void load_scores(T (&local)[lanes], const T* scores, index_t count, wide_t<T> scale,
+                                               const std::int32_t* key_group, std::int32_t group) {
+  constexpr T hidden = -std::numeric_limits<T>::infinity();
+  load_block(local, scores, count);
+  for (index_t i = 0; i < lanes; ++i) local[i] *= scale;
+  if (key_group) {
+    std::int32_t groups[lanes];
+    load_block(groups, key_group, count);
+    for (index_t i = 0; i < lanes; ++i) local[i] = maths::select(groups[i] == group, local[i], hidden);
+  }
+  for (index_t i = count; i < lanes; ++i) local[i] = hidden;
+}
+
+/// Replaces every row of scores by e^(scale * score - largest); one_over[r] = 1 / sum, lse[r] as attention_forward says.
+template <class T>
+struct SoftmaxRows {
+  Matrix<T> scores;
+  wide_t<T> scale;
+  const std::int32_t *query_group, *key_group;  ///< of the first row; of the first key
+  wide_t<T>*one_over, *lse;
+
+  void operator()(index_t begin, index_t end, int) const {
+    for (index_t r = begin; r < end; ++r) row(r);
+  }
+
+  [[gnu::always_inline]] void row(index_t r) const {
+    constexpr T lowest = -std::numeric_limits<T>::infinity();
+    T* const s = scores.data + r * scores.row_stride;
+    T largest[lanes], sum[lanes];
+    for (index_t i = 0; i < lanes; ++i) largest[i] = lowest;
+    for (index_t j = 0; j < scores.columns; j += lanes) {
+      T a[lanes];
+      load_scores(a, s + j, scores.columns - j, scale, key_group ? key_group + j : nullptr, key_group ? query_group[r] : 0);
+      for (index_t i = 0; i < lanes; ++i) largest[i] = maths::select(a[i] > largest[i], a[i], largest[i]);
+      store_block(s + j, a, lanes);
+    }
+    T top = lowest;
+    for (index_t i = 0; i < lanes; ++i) top = largest[i] > top ? largest[i] : top;
+    const T from = top > lowest ? top : T(0);  // no visible key: e^-inf = 0 everywhere
+    for (index_t i = 0; i < lanes; ++i) sum[i] = 0;
+    for (index_t j = 0; j < scores.columns; j += lanes) {
+      T a[lanes];
+      load_block(a, s + j, lanes);
+      for (index_t i = 0; i < lanes; ++i) a[i] = maths::exp(a[i] - from);
+      for (index_t i = 0; i < lanes; ++i) sum[i] += a[i];
+      store_block(s + j, a, lanes);
+    }
+    const T total = sum_block(sum);
+    one_over[r] = total == 0 ? T(0) : 1 / total;
+    lse[r] = total == 0 ? std::numeric_limits<T>::infinity() : from * T(1.4426950408889634) + std::log2(total);
+  }
+};
+
+/// scores -> p = e^(scale * score - lse ln 2), dp -> ds = scale p (dp - sum of dy o).
+template <class T>
+struct SoftmaxPullRows {
+  Matrix<T> scores, dp;
+  Matrix<const T> o, dy;
+  wide_t<T> scale;
+  const std::int32_t *query_group, *key_group;
+  const wide_t<T>* lse;
+
+  void operator()(index_t begin, index_t end, int) const {
+    for (index_t r = begin; r < end; ++r) row(r);
+  }
+
+  [[gnu::always_inline]] void row(index_t r) const {
+    T sum[lanes];
+    for (index_t i = 0; i < lanes; ++i) sum[i] = 0;
+    for (index_t j = 0; j < o.columns; j += lanes) {
+      T a[lanes], b[lanes];
+      load_block(a, o.data + r * o.row_stride + j, o.columns - j);
+      load_block(b, dy.data + r * dy.row_stride + j, o.columns - j);
+      for (index_t i = 0; i < lanes; ++i) sum[i] += a[i] * b[i];
+    }
+    const T mean = sum_block(sum), shift = lse[r] * T(0.6931471805599453);
+    for (index_t j = 0; j < scores.columns; j += lanes) {
+      T p[lanes], d[lanes];
+      load_scores(p, scores.data + r * scores.row_stride + j, scores.columns - j, scale, key_group ? key_group + j : nullptr,
+                  key_group ? query_group[r] : 0);
+      load_block(d, dp.data + r * dp.row_stride + j, scores.columns - j);
+      for (index_t i = 0; i < lanes; ++i) p[i] = maths::exp(p[i] - shift);
+      for (index_t i = 0; i < lanes; ++i) d[i] = p[i] * (d[i] - mean) * scale;
+      store_block(scores.data + r * scores.row_stride + j, p, lanes);
+      store_block(dp.data + r * dp.row_stride + j, d, lanes);
+    }
+  }
+};
+
+/// rows *= factor[row].
+template <class T>
+struct ScaleRows {
+  Matrix<T> rows;
+  const wide_t<T>* factor;
+
+  void operator()(index_t begin, index_t end, int) const {
+    for (index_t r = begin; r < end; ++r)
+      for (index_t j = 0; j < rows.columns; j += lanes) {
+        T a[lanes];
+        load_block(a, rows.data + r * rows.row_stride + j, rows.columns - j);
+        for (index_t i = 0; i < lanes; ++i) a[i] *= factor[r];
+        store_block(rows.data + r * rows.row_stride + j, a, rows.columns - j);
+      }
+  }
+};
+
+}  // namespace detail
+
+/// o = softmax(scale q k^T) v for every head; sums in T.  A query that sees no key gets o = 0.
+/// @param o head h of token t of sample s starts at o + s * o_sample + t * o_token + h * width
+/// @param lse [samples, heads, queries], kept for backward: log2 of the sum of 2^(scale log2(e) q k); +inf where no key is seen
+/// Workspace: at most 65,536 scores (or 16 rows of them) and packed k or v per worker.  Same bits for any number of threads.
+template <class T>
+void attention_forward(Cpu& cpu, T* o, index_t o_token, index_t o_sample, wide_t<T>* lse, const AttentionArgs<T>& args) {
+  const Isa isa = cpu.isa();
+  const detail::AttentionTask<T> task(isa, args, 65536);
+  const index_t blocks = task.row_blocks();
+  cpu.threads().for_each(args.samples * args.heads * blocks, [&](index_t i, int worker) {
+    const index_t s = i / blocks / args.heads, h = i / blocks % args.heads, first = i % blocks * task.rows;
+    const index_t count = std::min(task.rows, args.queries - first);
+    std::byte* memory = cpu.scratch(worker, task.product_bytes + task.tile_bytes + task.row_bytes());
+    const Matrix<T> scores = task.tile(memory + task.product_bytes, count);
+    auto* one_over = reinterpret_cast<wide_t<T>*>(memory + task.product_bytes + task.tile_bytes);
+    gemm_serial(isa, memory, scores, task.q(s, h, first, count), task.k(s, h).transposed(), GradMode::overwrite);
+    const detail::SoftmaxRows<T> softmax{scores, args.scale,
+                                         args.query_group ? args.query_group + s * args.queries + first : nullptr,
+                                         args.query_group ? args.key_group + s * args.keys : nullptr, one_over,
+                                         lse + (s * args.heads + h) * args.queries + first};
+    run_as(isa, 0, count, worker, softmax);
+    const Matrix<T> result = task.tokens(o, o_token, o_sample, s, h, first, count);
+    gemm_serial(isa, memory, result, scores, task.v(s, h), GradMode::overwrite);
+    run_as(isa, 0, count, worker, detail::ScaleRows<T>{result, one_over});
+  });
+}
+
+/// The gradients of attention_forward: with p = softmax(scale q k^T), recomputed from lse, and dp = dy v^T,
+/// ds = scale p (dp - rowsum(dy o)), dq = ds k, dk = ds^T q, dv = p^T dy.  FlashAttention-2, arXiv:2307.08691, algorithm 2.
+/// One worker does one head of one sample, its queries in order: same bits for any number of threads.
+template <class T>
+void attention_backward(Cpu& cpu, AttentionGrad<T> dq, AttentionGrad<T> dk, AttentionGrad<T> dv,
+                        const AttentionResult<T>& result, const AttentionArgs<T>& args) {
+  const Isa isa = cpu.isa();
+  const detail::AttentionTask<T> task(isa, args, 32768);
+  cpu.threads().for_each(args.samples * args.heads, [&](index_t i, int worker) {
+    const index_t s = i / args.heads, h = i % args.heads;
+    std::byte* memory = cpu.scratch(worker, task.product_bytes + 2 * task.tile_bytes);
+    const auto later = [](GradMode mode, index_t first) { return mode != GradMode::ignore && first > 0 ? GradMode::accumulate : mode; };
+    index_t first = 0;
+    do {  // also once for no queries, so that gradients to be overwritten become zero
+      const index_t count = std::min(task.rows, args.queries - first);
+      const Matrix<T> p = task.tile(memory + task.product_bytes, count);
+      const Matrix<T> ds = task.tile(memory + task.product_bytes + task.tile_bytes, count);
+      const Matrix<const T> q = task.q(s, h, first, count);
+      const Matrix<const T> o = task.tokens(result.o, result.o_token, result.o_sample, s, h, first, count);
+      const Matrix<const T> dy = task.tokens(result.dy, result.dy_token, result.dy_sample, s, h, first, count);
+      gemm_serial(isa, memory, p, q, task.k(s, h).transposed(), GradMode::overwrite);
+      gemm_serial(isa, memory, ds, dy, task.v(s, h).transposed(), GradMode::overwrite);
+      const detail::SoftmaxPullRows<T> pull{p, ds, o, dy, args.scale,
+                                            args.query_group ? args.query_group + s * args.queries + first : nullptr,
+                                            args.query_group ? args.key_group + s * args.keys : nullptr,
+                                            result.lse + (s * args.heads + h) * args.queries + first};
+      run_as(isa, 0, count, worker, pull);
+      gemm_serial(isa, memory, task.tokens(dv.data, dv.token, dv.sample, s, h, 0, args.keys), p.transposed(), dy, later(dv.mode, first));
+      gemm_serial(isa, memory, task.tokens(dk.data, dk.token, dk.sample, s, h, 0, args.keys), ds.transposed(), q, later(dk.mode, first));
+      gemm_serial(isa, memory, task.tokens(dq.data, dq.token, dq.sample, s, h, first, count), ds, task.k(s, h), dq.mode);
+      first += count;
+    } while (first < args.queries);
+  });
+}
+
+}  // namespace sra::backend
