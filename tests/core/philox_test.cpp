@@ -129,8 +129,9 @@ BOOST_AUTO_TEST_CASE(filling_is_drawing_one_by_one) {
 
 BOOST_AUTO_TEST_CASE(normals_are_exact_to_six_tenths_of_an_ulp) {
   const Rng rng(5, Purpose::user, 0, 0);
-  std::vector<std::uint32_t> words = {0,          1,          2,          0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff,
-                                      0x3fffffff, 0x40000000, 0x1fffffff, 0x20000000, 0xb504f333, 0xb504f334, 0x5a827999};
+  std::vector<std::uint32_t> words = {0,          1,          2,          0x7fffffff, 0x80000000,
+                                      0xfffffffe, 0xffffffff, 0x3fffffff, 0x40000000, 0x1fffffff,
+                                      0x20000000, 0xb504f333, 0xb504f334, 0x5a827999};
   for (int i = 0; i < 500; ++i) words.push_back(rng.bits(i));
   double worst = 0;
   for (const auto w0 : words)
@@ -193,8 +194,8 @@ BOOST_AUTO_TEST_CASE(neighbours_in_every_coordinate_are_independent) {
                         Rng(1, Purpose::noise, 5, 10), Rng(1, Purpose::noise, 9, 5)};
   for (const auto& rng : others) BOOST_TEST(std::fabs(correlation(x, normals(rng))) < 5);
   for (std::size_t lag = 1; lag <= 4; ++lag) {
-    const std::vector<double> head(x.begin(), x.end() - 4), tail(x.begin() + static_cast<std::ptrdiff_t>(lag),
-                                                                 x.end() - 4 + static_cast<std::ptrdiff_t>(lag));
+    const std::vector<double> head(x.begin(), x.end() - 4),
+        tail(x.begin() + static_cast<std::ptrdiff_t>(lag), x.end() - 4 + static_cast<std::ptrdiff_t>(lag));
     BOOST_TEST(std::fabs(correlation(head, tail)) < 5);
   }
   std::vector<double> squares = x, shifted(x.begin() + 1, x.end());  // both numbers of a pair share their radius

@@ -156,7 +156,9 @@ BOOST_AUTO_TEST_CASE(an_endless_source_is_read_in_order) {
 BOOST_AUTO_TEST_CASE(ranks_and_micro_batches_share_out_the_same_samples) {
   const Numbers data{50};
   std::vector<float> whole, ranks, micro;
-  const auto append = [](std::vector<float>& to, const Copy& c) { to.insert(to.end(), c.images.begin(), c.images.end()); };
+  const auto append = [](std::vector<float>& to, const Copy& c) {
+    to.insert(to.end(), c.images.begin(), c.images.end());
+  };
   for (const auto& c : steps(data, {.seed = 4, .batch = 6, .threads = 1}, 0, 10)) append(whole, c);
   for (const auto& c : steps(data, {.seed = 4, .batch = 2, .threads = 1}, 0, 30)) append(micro, c);
   std::vector<std::vector<Copy>> rank;
@@ -221,7 +223,8 @@ BOOST_AUTO_TEST_CASE(exceptions_arrive_as_they_are_and_from_the_lowest_row) {
     sra::Prefetcher prefetcher(data, {.batch = 5, .threads = threads});
     BOOST_CHECK_NO_THROW(prefetcher.get(1));
     for (int again = 0; again < 2; ++again)
-      BOOST_CHECK_EXCEPTION(prefetcher.get(2), std::out_of_range, [](const auto& e) { return e.what() == std::string("item 12"); });
+      BOOST_CHECK_EXCEPTION(prefetcher.get(2), std::out_of_range,
+                            [](const auto& e) { return e.what() == std::string("item 12"); });
     BOOST_TEST((items_of(copy(prefetcher.get(3))) == std::vector<std::size_t>{15, 16, 17, 18, 19}));
   }
 }
@@ -282,7 +285,9 @@ BOOST_AUTO_TEST_CASE(batches_are_prepared_ahead) {
 
 BOOST_AUTO_TEST_CASE(bad_options_are_refused_with_a_sentence) {
   const Numbers data{5}, none{0};
-  const auto sentence = [](const Numbers& d, sra::PrefetchOptions o) { return message([&] { sra::Prefetcher(d, o); }); };
+  const auto sentence = [](const Numbers& d, sra::PrefetchOptions o) {
+    return message([&] { sra::Prefetcher(d, o); });
+  };
   BOOST_TEST(sentence(data, {.batch = 0}) == "Prefetcher: expected a batch >= 1, got 0");
   BOOST_TEST(sentence(data, {.threads = -1}) == "Prefetcher: expected threads >= 0, got -1");
   BOOST_TEST(sentence(data, {.ahead = -1}) == "Prefetcher: expected ahead >= 0, got -1");
@@ -294,8 +299,10 @@ BOOST_AUTO_TEST_CASE(bad_options_are_refused_with_a_sentence) {
 
 BOOST_AUTO_TEST_CASE(labels_are_checked_with_a_sentence) {
   BOOST_CHECK_NO_THROW(sra::check_label(9, 10, "data: item 17"));
-  BOOST_TEST(message([] { sra::check_label(10, 10, "data: item 17"); }) == "data: item 17: expected a label in [0, 10), got 10");
-  BOOST_TEST(message([] { sra::check_label(-1, 10, "data: item 17"); }) == "data: item 17: expected a label in [0, 10), got -1");
+  BOOST_TEST(message([] { sra::check_label(10, 10, "data: item 17"); }) ==
+             "data: item 17: expected a label in [0, 10), got 10");
+  BOOST_TEST(message([] { sra::check_label(-1, 10, "data: item 17"); }) ==
+             "data: item 17: expected a label in [0, 10), got -1");
   BOOST_TEST(sra::class_count(Numbers{1}).value() == 7);
   BOOST_TEST(!sra::class_count(Endless{}).has_value());
 }

@@ -1,11 +1,12 @@
-// Randomness: counter-based Philox4x32-10, addressed by (seed, purpose, step, sample, element) instead of kept as
-// state. SPDX-License-Identifier: MIT
+// Randomness: counter-based Philox4x32-10, addressed by (seed, purpose, step, sample, element).
+// SPDX-License-Identifier: MIT
 #pragma once
+
+#include <sra/core/config.hpp>
 
 #include <cmath>
 #include <concepts>
 #include <cstdint>
-#include <sra/core/config.hpp>
 
 namespace sra {
 

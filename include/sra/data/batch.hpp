@@ -28,13 +28,16 @@ class Batch {
 
   index_t size() const { return static_cast<index_t>(labels_.size()); }
   /// [B, H, W, C]
-  View<const float, typename Sample::shape> images() const { return dense(images_.data(), typename Sample::shape{size()}); }
+  View<const float, typename Sample::shape> images() const {
+    return dense(images_.data(), typename Sample::shape{size()});
+  }
   /// [B]
   std::span<const std::int32_t> labels() const { return labels_; }
   /// The destination of sample b.
   Row<Sample> row(index_t b) {
-    return {std::span(images_).subspan(static_cast<std::size_t>(b * Sample::size), static_cast<std::size_t>(Sample::size)),
-            labels_[static_cast<std::size_t>(b)]};
+    return {
+        std::span(images_).subspan(static_cast<std::size_t>(b * Sample::size), static_cast<std::size_t>(Sample::size)),
+        labels_[static_cast<std::size_t>(b)]};
   }
 
  private:

@@ -31,7 +31,7 @@ struct Image {
 template <class S>
 concept ImageLike = requires {
   typename S::shape;
-  requires S::size == S::channels * S::height * S::width;
+  requires S::size == S::channels* S::height* S::width;
 };
 
 /// Where a data set writes one sample.
@@ -46,7 +46,9 @@ struct Row {
 /// of the Prefetcher, except UnreadableSample, which moves on to the next item.
 template <class D>
 concept Dataset = ImageLike<typename D::Sample> &&
-                  requires(const D& data, std::size_t i, Rng rng, Row<typename D::Sample> out) { data.read(i, rng, out); };
+    requires(const D& data, std::size_t i, Rng rng, Row<typename D::Sample> out) {
+  data.read(i, rng, out);
+};
 
 /// A data set of a known number of items; Prefetcher goes through them in a new order every epoch.
 template <class D>

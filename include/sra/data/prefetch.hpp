@@ -33,9 +33,9 @@ struct Unreadable {
 };
 
 /// Prepares batches ahead.  Sample number g = (step · world + rank) · batch + row of the run is item g of an endless
-/// data set, and item shuffled(seed, g / n, g mod n, n) of a finite one; it is read with Rng(seed, Purpose::data, 0, g).
-/// So a run can start at any step, and neither threads nor timing change a bit.  An unreadable item is replaced by the
-/// next one.  Allocates when constructed and when something is unreadable, never otherwise.
+/// data set, and item shuffled(seed, g / n, g mod n, n) of a finite one; it is read with Rng(seed, Purpose::data, 0,
+/// g). So a run can start at any step, and neither threads nor timing change a bit.  An unreadable item is replaced by
+/// the next one.  Allocates when constructed and when something is unreadable, never otherwise.
 template <Dataset D>
 class Prefetcher {
  public:
@@ -52,7 +52,8 @@ class Prefetcher {
       items_ = static_cast<index_t>(data.size());
       if (items_ < 1) throw Error("Prefetcher: expected a data set of at least one item, got an empty one");
     }
-    slots_.resize(options.threads == 0 ? 1 : static_cast<std::size_t>(options.ahead) + 1, Slot{Batch<Sample>(options.batch)});
+    slots_.resize(options.threads == 0 ? 1 : static_cast<std::size_t>(options.ahead) + 1,
+                  Slot{Batch<Sample>(options.batch)});
     start();
   }
   Prefetcher(const D&&, PrefetchOptions) = delete;
@@ -180,7 +181,8 @@ class Prefetcher {
       } catch (const UnreadableSample& e) {
         note(at, e.what());
         if (++failed == tries)
-          throw Error(text("Prefetcher: expected a readable item, got ", tries, " unreadable ones in a row, the last: ", e.what()));
+          throw Error(text("Prefetcher: expected a readable item, got ", tries,
+                           " unreadable ones in a row, the last: ", e.what()));
       }
     }
   }
@@ -197,10 +199,10 @@ class Prefetcher {
   std::mutex mutex_;  // guards everything up to workers_, except the rows that are being read
   std::condition_variable work_, ready_;
   std::vector<Slot> slots_;
-  index_t first_ = -1;      // the step in use
-  index_t next_step_ = 0;   // the next row to be read
+  index_t first_ = -1;     // the step in use
+  index_t next_step_ = 0;  // the next row to be read
   index_t next_row_ = 0;
-  int reading_ = 0;         // rows being read now
+  int reading_ = 0;  // rows being read now
   bool paused_ = false, stopping_ = false;
   std::vector<std::thread> workers_;
 

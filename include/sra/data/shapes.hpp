@@ -48,9 +48,7 @@ inline float disc(Point p) { return length(p.x, p.y) - 0.80f; }
 
 inline float square(Point p) { return std::max(std::fabs(p.x), std::fabs(p.y)) - 0.72f; }
 
-inline float triangle(Point p) {
-  return std::max(-p.y - 0.56f, 0.8660254f * std::fabs(p.x) + 0.5f * p.y - 0.56f);
-}
+inline float triangle(Point p) { return std::max(-p.y - 0.56f, 0.8660254f * std::fabs(p.x) + 0.5f * p.y - 0.56f); }
 
 inline float diamond(Point p) { return 0.85f * std::fabs(p.x) + 0.5267827f * std::fabs(p.y) - 0.57f; }
 
@@ -71,9 +69,7 @@ inline float cross(Point p) {
 
 inline float ring(Point p) { return std::fabs(length(p.x, p.y) - 0.70f) - 0.20f; }
 
-inline float crescent(Point p) {
-  return std::max(length(p.x + 0.12f, p.y) - 0.95f, 0.76f - length(p.x - 0.36f, p.y));
-}
+inline float crescent(Point p) { return std::max(length(p.x + 0.12f, p.y) - 0.95f, 0.76f - length(p.x - 0.36f, p.y)); }
 
 /// A square on its corner between two discs.
 inline float heart(Point p) {
@@ -89,13 +85,14 @@ inline float drop(Point p) {
   return std::min(length(p.x, y) - 0.62f, cone);
 }
 
-inline constexpr std::array<float (*)(Point), 10> shape_distances = {disc,  square, triangle, diamond,  star,
-                                                                     cross, ring,   crescent, heart, drop};
+inline constexpr std::array<float (*)(Point), 10> shape_distances = {disc,  square, triangle, diamond, star,
+                                                                     cross, ring,   crescent, heart,   drop};
 
 }  // namespace detail
 
 /// Endless pictures of ten classes, which differ in shape only: place, size, a rotation of up to 20 degrees, colours,
-/// the background's gradient and the direction of the light are random.  Edges are smoothed over one pixel, values are in
+/// the background's gradient and the direction of the light are random.  Edges are smoothed over one pixel, values are
+/// in
 /// [-1, 1], the label of item i is i mod 10.  The pictures depend on i and the random numbers, to the last bit for one
 /// build of a program; float arithmetic may differ between compilers.
 template <index_t Height = 32, index_t Width = Height>
@@ -150,7 +147,8 @@ struct Shapes {
       float* out = image.data();
       for (index_t row = 0; row < Height; ++row)
         for (index_t column = 0; column < Width; ++column, out += 3) {
-          const detail::Point at = {static_cast<float>(column) + 0.5f - centre.x, static_cast<float>(row) + 0.5f - centre.y};
+          const detail::Point at = {static_cast<float>(column) + 0.5f - centre.x,
+                                    static_cast<float>(row) + 0.5f - centre.y};
           pixel(distance, at, out);
         }
     }
@@ -165,7 +163,8 @@ struct Shapes {
       const float mix = std::clamp(0.5f + slope.x * at.x + slope.y * at.y, 0.0f, 1.0f);
       const bool near = std::max(std::fabs(at.x), std::fabs(at.y)) < 1.6f * radius;
       const float inside = near ? cover(distance, at, 1.0f) : 0.0f;
-      const float shade = near && inside < 1 ? cover(distance, {at.x - shadow.x, at.y - shadow.y}, 0.35f * radius) : 0.0f;
+      const float shade =
+          near && inside < 1 ? cover(distance, {at.x - shadow.x, at.y - shadow.y}, 0.35f * radius) : 0.0f;
       const float glow = 1 + 0.16f * (light.x * at.x + light.y * at.y) / radius;
       const auto channel = [&](float a, float b, float c) {
         const float behind = (a + mix * (b - a)) * (1 - 0.30f * shade);
