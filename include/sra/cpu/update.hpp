@@ -1,0 +1,136 @@
+// The update of the CPU: the gradient's norm, then clipping, AdamW and the moving averages in one pass.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sra/core/settings.hpp>
+#include <sra/cpu/isa/dispatch.hpp>
+#include <sra/expr/maths.hpp>
+
+#include <algorithm>
+#include <cmath>
+
+namespace sra::backend {
+
+/// Elements per partial sum of the gradient's norm.
+inline constexpr index_t norm_chunk = 65536;
+
+/// What one pass over the elements [first, first + count) of flat buffers updates.
+template <class W>
+struct UpdateArgs {
+  index_t first = 0, count = 0;
+  W* master = nullptr;            ///< parameters p
+  W *m = nullptr, *v = nullptr;   ///< first and second moments; not read or written if frozen
+  const W* gradient = nullptr;    ///< not read if frozen
+  W* const* ema = nullptr;        ///< [emas] moving averages, each a buffer like master
+  const W* ema_decay = nullptr;   ///< [emas]
+  int emas = 0;
+  W clip_scale = 1;               ///< the gradient is multiplied by this
+  W bias_correction1 = 1, bias_correction2 = 1;  ///< 1 - beta^step
+  AdamW<W> settings{};
+  bool frozen = false;            ///< p stays; the moving averages still follow
+};
+
+namespace detail {
+
+/// partial[chunk] = sum of squares of a chunk, in double.
+template <class W>
+struct SquareChunks {
+  const W* data;
+  index_t count;
+  double* partial;
+
+  void operator()(index_t begin, index_t end, int) const {
+    for (index_t chunk = begin; chunk < end; ++chunk) {
+      const index_t last = std::min(count, (chunk + 1) * norm_chunk);
+      double sum[lanes];
+      for (index_t i = 0; i < lanes; ++i) sum[i] = 0;
+      for (index_t j = chunk * norm_chunk; j < last; j += lanes) {
+        double a[lanes];
+        load_block(a, data + j, last - j);
+        for (index_t i = 0; i < lanes; ++i) sum[i] += a[i] * a[i];
+      }
+      partial[chunk] = sum_block(sum);
+    }
+  }
+};
+
+/// Sums x[0, n) as a tree of halves.
+inline double tree_sum(const double* x, index_t n) {
+  if (n <= 2) return n == 2 ? x[0] + x[1] : n == 1 ? x[0] : 0.0;
+  return tree_sum(x, n / 2) + tree_sum(x + n / 2, n - n / 2);
+}
+
+template <class W>
+struct UpdateRange {
+  UpdateArgs<W> args;
+  W keep, rest1, rest2, over_root, step;
+
+  explicit UpdateRange(const UpdateArgs<W>& a) : args(a) {
+    const auto& s = a.settings;
+    keep = static_cast<W>(1.0 - static_cast<double>(s.lr) * static_cast<double>(s.weight_decay));
+    rest1 = static_cast<W>(1.0 - static_cast<double>(s.beta1));
+    rest2 = static_cast<W>(1.0 - static_cast<double>(s.beta2));
+    over_root = static_cast<W>(std::sqrt(static_cast<double>(a.bias_correction2)));
+    step = static_cast<W>(static_cast<double>(s.lr) / static_cast<double>(a.bias_correction1));
+  }
+
+  void operator()(index_t begin, index_t end, int) const {
+    for (index_t j = begin; j < end; j += lanes) block(args.first + j, std::min(lanes, end - j));
+  }
+
+  [[gnu::always_inline]] void block(index_t at, index_t count) const {
+    W p[lanes];
+    load_block(p, args.master + at, count);
+    if (!args.frozen) {
+      W m[lanes], v[lanes], g[lanes];
+      load_block(m, args.m + at, count);
+      load_block(v, args.v + at, count);
+      load_block(g, args.gradient + at, count);
+      const W clip = args.clip_scale, beta2 = args.settings.beta2, eps = args.settings.eps;
+      for (index_t i = 0; i < lanes; ++i) g[i] *= clip;
+      for (index_t i = 0; i < lanes; ++i) m[i] += rest1 * (g[i] - m[i]);
+      for (index_t i = 0; i < lanes; ++i) v[i] = beta2 * v[i] + rest2 * (g[i] * g[i]);
+      for (index_t i = 0; i < lanes; ++i) p[i] = p[i] * keep - step * (m[i] / (maths::sqrt(v[i]) / over_root + eps));
+      store_block(args.m + at, m, count);
+      store_block(args.v + at, v, count);
+      store_block(args.master + at, p, count);
+    }
+    for (int n = 0; n < args.emas; ++n) {
+      const W decay = args.ema_decay[n], rest = static_cast<W>(1.0 - static_cast<double>(decay));
+      W e[lanes];
+      load_block(e, args.ema[n] + at, count);
+      for (index_t i = 0; i < lanes; ++i) e[i] = decay * e[i] + rest * p[i];
+      store_block(args.ema[n] + at, e, count);
+    }
+  }
+};
+
+}  // namespace detail
+
+/// The sum of squares of data[0, count), in double: 64 sums side by side over each chunk of 65,536 elements, the chunks as a
+/// tree of halves.  Same bits for any number of threads.  Uses shared scratch of 8 bytes per chunk.
+template <class W>
+double sum_of_squares(Cpu& cpu, const W* data, index_t count) {
+  const index_t chunks = (count + norm_chunk - 1) / norm_chunk;
+  auto* partial = reinterpret_cast<double*>(cpu.shared_scratch(sizeof(double) * static_cast<std::size_t>(chunks)));
+  for_rows(cpu, chunks, 1, detail::SquareChunks<W>{data, count, partial});
+  return detail::tree_sum(partial, chunks);
+}
+
+/// The Euclidean norm of data[0, count): the root of sum_of_squares.
+template <class W>
+double norm_of_chunks(Cpu& cpu, const W* data, index_t count) {
+  return std::sqrt(sum_of_squares(cpu, data, count));
+}
+
+/// One step of AdamW (as torch.optim.AdamW: decoupled decay first) and of the moving averages, with g = clip_scale gradient:
+///   p <- (1 - lr weight_decay) p,  m <- m + (1 - beta1) (g - m),  v <- beta2 v + (1 - beta2) g^2,
+///   p <- p - lr / bias_correction1 * m / (sqrt(v) / sqrt(bias_correction2) + eps),  ema <- decay ema + (1 - decay) p,
+/// the last with the new p; 1 - decay and the like are computed in double and rounded.  Elements are independent: same bits
+/// for any number of threads and any cut into ranges.  Reads 4 + emas and writes 3 + emas numbers per element.
+template <class W>
+void update(Cpu& cpu, const UpdateArgs<W>& args) {
+  for_rows(cpu, args.count, 16384, detail::UpdateRange<W>(args));
+}
+
+}  // namespace sra::backend
