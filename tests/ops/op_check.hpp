@@ -1,0 +1,339 @@
+// The tests that every op has: its definition, finite differences, every instruction set, use twice, ignored gradients
+// and the number of threads.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sra/autograd/var.hpp>
+#include <sra/core/philox.hpp>
+#include <sra/cpu/memory.hpp>
+#include <sra/cpu/pointwise.hpp>
+#include <sra/expr/pointwise.hpp>
+
+#include <boost/test/unit_test.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace sra::op_check {
+
+/// How an operand is drawn and laid out.
+struct Draw {
+  double scale = 1, offset = 0;  ///< values are offset + scale n, n standard normal
+  index_t gap = 0;               ///< elements between rows, as in a part of a wider tensor; 0: rows padded to 16 bytes
+  bool parameter = false;        ///< dense, and its gradient has a ParameterState as parameters in flat buffers do
+};
+
+/// An operand of an op under test.  Its values are floats, so that float and double runs see the same numbers.
+template <class S>
+struct Argument {
+  S shape;
+  std::vector<double> values;  ///< row after row, without gaps
+  Draw draw;
+};
+
+template <class S>
+Argument<S> argument(index_t batch, std::uint64_t seed, Draw draw = {}) {
+  Argument<S> o{S{S::batched ? batch : 1}, {}, draw};
+  const Rng rng(seed, Purpose::user, 0, 0);
+  for (index_t i = 0; i < o.shape.size(); ++i)
+    o.values.push_back(static_cast<double>(static_cast<float>(draw.offset + draw.scale * rng.normal_double(i))));
+  return o;
+}
+
+/// The error that rounding may cause: factor * epsilon * sqrt(terms) * scale, where terms is the length of the longest
+/// sum in the op or its gradient and scale the largest magnitude of the tensor, at least `floor`: results that cancel
+/// to less than what they are summed from.
+struct Accuracy {
+  double terms = 1, factor = 4, floor = 0;
+
+  template <class T>
+  double allowed(const std::vector<double>& reference) const {
+    double scale = floor;
+    for (const double x : reference) scale = std::max(scale, std::abs(x));
+    return factor * static_cast<double>(std::numeric_limits<T>::epsilon()) * std::sqrt(terms) * scale;
+  }
+};
+
+/// Result and gradients of a run, as doubles, row after row without gaps.  An operand without gradient has none.
+struct Outcome {
+  std::vector<double> y;
+  std::vector<std::vector<double>> gradients;
+  bool operator==(const Outcome&) const = default;
+};
+
+/// Holds x against a reference; NaN is an error of any size.
+inline void expect_close(const std::string& what, const std::vector<double>& x, const std::vector<double>& reference,
+                         double allowed) {
+  BOOST_TEST_REQUIRE(x.size() == reference.size(),
+                     what << ": " << x.size() << " elements, expected " << reference.size());
+  double worst = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double error = std::abs(x[i] - reference[i]);
+    worst = error <= worst ? worst : error;
+    if (std::isnan(worst)) break;
+  }
+  BOOST_TEST_MESSAGE(what << ": error " << worst << ", " << worst / allowed << " of the allowed");
+  BOOST_TEST(worst <= allowed, what << ": error " << worst << ", allowed " << allowed);
+}
+
+inline void expect_close(const std::string& what, const Outcome& x, const Outcome& reference, const Accuracy& accuracy,
+                         bool in_float) {
+  const auto allowed = [&](const auto& r) {
+    return in_float ? accuracy.allowed<float>(r) : accuracy.allowed<double>(r);
+  };
+  expect_close(what + ", result", x.y, reference.y, allowed(reference.y));
+  BOOST_TEST_REQUIRE(x.gradients.size() == reference.gradients.size());
+  for (std::size_t i = 0; i < x.gradients.size(); ++i)
+    expect_close(text(what, ", gradient ", i), x.gradients[i], reference.gradients[i], allowed(reference.gradients[i]));
+}
+
+/// The elements of a view, row after row.
+template <class T, class S>
+std::vector<double> read(View<T, S> v) {
+  std::vector<double> out;
+  for (index_t r = 0; r < v.shape.rows(); ++r)
+    for (index_t i = 0; i < S::width; ++i) out.push_back(static_cast<double>(v.row(r)[i]));
+  return out;
+}
+
+/// A backend with a workspace on which ops run again and again.
+template <class T>
+class Machine {
+ public:
+  using Context = Recording<Cpu, T>;
+
+  explicit Machine(backend::CpuOptions options = {.threads = 2}) : cpu_(options), workspace_(cpu_) {}
+  Cpu& cpu() { return cpu_; }
+
+  /// Calls the op once per seed, in one step, and differentiates the sum of Σ w y over the calls, w drawn from the
+  /// seed. Whatever the op does not write is NaN.  @param ignored number of the operand that is a constant, or -1
+  template <class Op, class... S>
+  Outcome run(const Op& op, const std::vector<std::uint64_t>& seeds, int ignored, const Argument<S>&... operands) {
+    fill_with_nan();
+    Context context(workspace_, {});
+    int number = 0;
+    const Pack<Leaf<S>...> leaves{{{Leaf<S>(context, operands, number++ != ignored)}...}};
+    Outcome out;
+    leaves.apply([&](const auto&... leaf) {
+      for (const std::uint64_t seed : seeds) {
+        const auto y = eval(op(leaf.var...));
+        out.y = read(y.value);
+        put_weights(y, seed);
+      }
+      context.tape().unwind(context);
+      (out.gradients.push_back(leaf.gradient()), ...);
+    });
+    workspace_.roll_back();
+    return out;
+  }
+
+  /// The result alone.
+  template <class Op, class... S>
+  std::vector<double> value(const Op& op, const Argument<S>&... operands) {
+    Context context(workspace_, {});
+    const Pack<Leaf<S>...> leaves{{{Leaf<S>(context, operands, true)}...}};
+    const auto y = leaves.apply([&](const auto&... leaf) { return read(eval(op(leaf.var...)).value); });
+    workspace_.roll_back();
+    return y;
+  }
+
+ private:
+  /// An operand in memory, surrounded by NaN.
+  template <class S>
+  struct Leaf {
+    std::vector<T> memory, gradient_memory;
+    std::vector<unsigned char> state;
+    Var<T, S, Context> var;
+
+    Leaf(Context& context, const Argument<S>& o, bool differentiated) : var(context, layout(o), nullptr) {
+      constexpr T nan = std::numeric_limits<T>::quiet_NaN();
+      memory.assign(static_cast<std::size_t>(var.value.span() + 64), nan);
+      var.value.data = memory.data();
+      for (index_t r = 0; r < o.shape.rows(); ++r)
+        for (index_t i = 0; i < S::width; ++i)
+          var.value.row(r)[i] = static_cast<T>(o.values[static_cast<std::size_t>(r * S::width + i)]);
+      if (!differentiated) return;
+      var = input(context, var.value);
+      if (!o.draw.parameter) return;
+      gradient_memory.assign(memory.size(), nan);
+      state.assign(1, unwritten);
+      var.slot->data = gradient_memory.data();
+      var.slot->state = state.data();
+    }
+
+    static View<T, S> layout(const Argument<S>& o) {
+      if (o.draw.parameter) return dense<T>(nullptr, o.shape);
+      View<T, S> v{nullptr, o.shape};
+      if (o.draw.gap == 0) return v;
+      v.pitch = S::width + o.draw.gap;
+      v.stride = v.pitch * S::sample_rows;
+      return v;
+    }
+
+    std::vector<double> gradient() const {
+      if (!var.slot) return {};
+      if (var.slot->state ? *var.slot->state == unwritten : !var.slot->filled)
+        return std::vector<double>(static_cast<std::size_t>(var.value.shape.size()));
+      return read(var.at(var.slot->data));
+    }
+  };
+
+  /// Every byte that the arena and the pool hand out next is 0xff: NaN in every type.
+  void fill_with_nan() {
+    constexpr std::size_t bytes = std::size_t{4} << 20;
+    const Arena::Mark before = workspace_.activations.mark();
+    std::memset(workspace_.activations.take(bytes), 0xff, bytes);
+    workspace_.activations.pop(before);
+    workspace_.gradients.plan(false);
+    std::memset(workspace_.gradients.take(bytes), 0xff, bytes);
+    workspace_.gradients.plan(false);
+  }
+
+  template <class Y>
+  static void put_weights(const Y& y, std::uint64_t seed) {
+    const auto dy = y.grad();
+    if (!dy) return;
+    const Rng rng(seed, Purpose::user, 1, 0);
+    for (index_t r = 0; r < dy.to.shape.rows(); ++r)
+      for (index_t i = 0; i < Y::shape::width; ++i) {
+        const auto w = static_cast<typename Y::type>(rng.normal(r * Y::shape::width + i));
+        auto& to = dy.to.row(r)[i];
+        to = dy.mode == GradMode::accumulate ? to + w : w;
+      }
+  }
+
+  Cpu cpu_;
+  Workspace<Cpu> workspace_;
+};
+
+/// A parameter operand as products read it.
+template <class T, class S, class C>
+Weight<T, S, C> weight_of(const Var<T, S, C>& v) {
+  if (!v.slot) return {v.value};
+  return {v.value, static_cast<wide_t<T>*>(v.slot->data), v.slot->state};
+}
+
+/// The op computes what a host function of the operands says: definition(const Argument<S>&...) returns the elements of
+/// the result, in double.
+template <class Op, class Definition, class... S>
+void agrees_with_formula(const Op& op, const Definition& definition, const Accuracy& accuracy,
+                         const Argument<S>&... operands) {
+  const std::vector<double> expected = definition(operands...);
+  const auto in_double = Machine<double>().run(op, {1}, -1, operands...);
+  expect_close("double", in_double.y, expected, accuracy.allowed<double>(expected));
+  const auto in_float = Machine<float>().run(op, {1}, -1, operands...);
+  expect_close("float", in_float.y, expected, accuracy.allowed<float>(expected));
+}
+
+/// Result and gradients are those of an unfused definition: another function of the same values.
+template <class Op, class Definition, class... S>
+void agrees_with_definition(const Op& op, const Definition& definition, const Accuracy& accuracy,
+                            const Argument<S>&... operands) {
+  const Outcome expected = Machine<double>().run(definition, {1}, -1, operands...);
+  expect_close("double", Machine<double>().run(op, {1}, -1, operands...), expected, accuracy, false);
+  expect_close("float", Machine<float>().run(op, {1}, -1, operands...), expected, accuracy, true);
+}
+
+/// Central differences of Σ w y in double, for up to 300 elements of every operand.  Allowed: 1e-7 of the operand's
+/// largest gradient, for the difference's own error h² f'''/6, plus what rounding of the sum makes of 2 h.
+template <class Op, class... S>
+void matches_finite_differences(const Op& op, const Argument<S>&... operands) {
+  Machine<double> machine;
+  const Outcome exact = machine.run(op, {1}, -1, operands...);
+  const Rng rng(1, Purpose::user, 1, 0);
+  double magnitude = 0;
+  for (std::size_t i = 0; i < exact.y.size(); ++i) magnitude += std::abs(exact.y[i] * rng.normal_double(i));
+  Pack<Argument<S>...> moved = pack(operands...);
+  const auto functional = [&] {
+    const auto y = moved.apply([&](const auto&... o) { return machine.value(op, o...); });
+    double sum = 0;
+    for (std::size_t i = 0; i < y.size(); ++i) sum += y[i] * rng.normal_double(i);
+    return sum;
+  };
+  const auto check = [&](std::size_t number, std::vector<double>& values) {
+    const auto& gradient = exact.gradients[number];
+    double largest = 0;
+    for (const double g : gradient) largest = std::max(largest, std::abs(g));
+    std::vector<double> differences, expected;
+    double allowed = 0;
+    for (std::size_t i = 0; i < values.size(); i += 1 + values.size() / 300) {
+      const double x = values[i], h = 1e-5 * std::max(1.0, std::abs(x));
+      values[i] = x + h;
+      const double up = functional();
+      values[i] = x - h;
+      const double down = functional();
+      values[i] = x;
+      differences.push_back((up - down) / (2 * h));
+      expected.push_back(gradient[i]);
+      allowed = 1e-7 * largest + 4 * std::numeric_limits<double>::epsilon() * magnitude / h;
+    }
+    expect_close(text("operand ", number), expected, differences, allowed);
+  };
+  [&]<std::size_t... I>(std::index_sequence<I...>) {
+    (check(I, const_cast<std::vector<double>&>(get<I>(moved).values)), ...);
+  }
+  (std::index_sequence_for<S...>{});
+}
+
+/// Every instruction set of this machine agrees with the double run of the portable one, in float and in double.
+template <class Op, class... S>
+void every_isa_agrees(const Op& op, const Accuracy& accuracy, const Argument<S>&... operands) {
+  using backend::Isa;
+  const Outcome reference = Machine<double>({.threads = 1, .isa = Isa::portable}).run(op, {1}, -1, operands...);
+  for (const Isa isa : backend::available_isas()) {
+    const auto name = backend::to_string(isa);
+    expect_close(name + " double", Machine<double>({.threads = 1, .isa = isa}).run(op, {1}, -1, operands...), reference,
+                 accuracy, false);
+    expect_close(name + " float", Machine<float>({.threads = 1, .isa = isa}).run(op, {1}, -1, operands...), reference,
+                 accuracy, true);
+  }
+}
+
+/// The gradients of two uses of the same operands are the sum of the gradients of each.
+template <class Op, class... S>
+void accumulates(const Op& op, const Accuracy& accuracy, const Argument<S>&... operands) {
+  Machine<double> machine;
+  const Outcome both = machine.run(op, {1, 2}, -1, operands...);
+  Outcome sum = machine.run(op, {1}, -1, operands...);
+  const Outcome second = machine.run(op, {2}, -1, operands...);
+  for (std::size_t i = 0; i < sum.gradients.size(); ++i)
+    for (std::size_t j = 0; j < sum.gradients[i].size(); ++j) sum.gradients[i][j] += second.gradients[i][j];
+  expect_close("used twice", both, sum, accuracy, false);
+}
+
+/// A constant operand has no gradient, and those of the others keep their bits.
+template <class Op, class... S>
+void ignores_constants(const Op& op, const Argument<S>&... operands) {
+  Machine<float> machine;
+  const Outcome all = machine.run(op, {1}, -1, operands...);
+  for (std::size_t constant = 0; constant < sizeof...(S); ++constant) {
+    const Outcome rest = machine.run(op, {1}, static_cast<int>(constant), operands...);
+    BOOST_TEST(rest.y == all.y);
+    for (std::size_t i = 0; i < sizeof...(S); ++i)
+      BOOST_TEST((i == constant ? rest.gradients[i].empty() : rest.gradients[i] == all.gradients[i]),
+                 "gradient " << i << " without gradient " << constant);
+  }
+}
+
+/// Results and gradients have the same bits for 1, 2 and 3 threads, in runs in which more than one thread worked.
+template <class Op, class... S>
+void same_bits_for_any_thread_count(const Op& op, const Argument<S>&... operands) {
+  const Outcome one = Machine<float>({.threads = 1}).run(op, {1}, -1, operands...);
+  for (const int threads : {2, 3}) {
+    Machine<float> machine({.threads = threads});
+    bool helped = false;
+    for (int attempt = 0; attempt < 1000 && !helped; ++attempt) {
+      BOOST_TEST_REQUIRE((machine.run(op, {1}, -1, operands...) == one), threads << " threads");
+      helped = machine.cpu().threads().worked_on(threads - 1) > 0;
+    }
+    BOOST_TEST(helped, "thread " << threads << " never worked");
+  }
+}
+
+}  // namespace sra::op_check
