@@ -117,8 +117,7 @@ struct SoftmaxRows {
       for (index_t i = 0; i < lanes; ++i) largest[i] = maths::select(a[i] > largest[i], a[i], largest[i]);
       store_block(s + j, a, lanes);
     }
-    T top = lowest;
-    for (index_t i = 0; i < lanes; ++i) top = largest[i] > top ? largest[i] : top;
+    const T top = max_block(largest);
     const T from = top > lowest ? top : T(0);  // no visible key: e^-inf = 0 everywhere
     for (index_t i = 0; i < lanes; ++i) sum[i] = 0;
     for (index_t j = 0; j < scores.columns; j += lanes) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <sra/cpu/cpu.hpp>
+#include <sra/expr/maths.hpp>
 
 #include <algorithm>
 #include <type_traits>
@@ -73,6 +74,18 @@ template <class S>
   for (index_t i = 0; i < 16; ++i) t[i] += t[i + 16];
   for (index_t i = 0; i < 8; ++i) t[i] += t[i + 8];
   return ((t[0] + t[4]) + (t[2] + t[6])) + ((t[1] + t[5]) + (t[3] + t[7]));
+}
+
+/// The largest element of a block, as a tree of halves; NaN is passed over.
+template <class S>
+[[gnu::always_inline]] inline S max_block(const S (&local)[lanes]) {
+  S t[32];
+  for (index_t i = 0; i < 32; ++i) t[i] = maths::select(local[i] > local[i + 32], local[i], local[i + 32]);
+  for (index_t i = 0; i < 16; ++i) t[i] = maths::select(t[i] > t[i + 16], t[i], t[i + 16]);
+  for (index_t i = 0; i < 8; ++i) t[i] = maths::select(t[i] > t[i + 8], t[i], t[i + 8]);
+  S largest = t[0];
+  for (index_t i = 1; i < 8; ++i) largest = maths::select(t[i] > largest, t[i], largest);
+  return largest;
 }
 
 namespace detail {
