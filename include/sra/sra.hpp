@@ -1,9 +1,32 @@
-// The whole library: everything that needs nothing but C++20, Eigen and threads.
+// The whole library: a header-only trainer for diffusion transformers with self-representation alignment.
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <sra/core/config.hpp>
-#include <sra/core/dtype.hpp>
-#include <sra/core/error.hpp>
-#include <sra/core/shape.hpp>
-#include <sra/core/view.hpp>
+// Every op's kernels are found by the backend's type when the op is used, so that the order of these does not matter.
+#include <sra/cpu/attention_launch.hpp>
+#include <sra/cpu/distance.hpp>
+#include <sra/cpu/draw.hpp>
+#include <sra/cpu/embedding.hpp>
+#include <sra/cpu/linear.hpp>
+#include <sra/cpu/matmul.hpp>
+#include <sra/cpu/memory.hpp>
+#include <sra/cpu/norm.hpp>
+#include <sra/cpu/normalize.hpp>
+#include <sra/cpu/patch.hpp>
+#include <sra/cpu/pointwise.hpp>
+#include <sra/cpu/reduce.hpp>
+#include <sra/cpu/softmax.hpp>
+#include <sra/cpu/update.hpp>
+
+#include <sra/alignment/sra_loss.hpp>
+#include <sra/data/shapes.hpp>
+#include <sra/io/grid.hpp>
+#include <sra/io/npy.hpp>
+#include <sra/io/safetensors.hpp>
+#include <sra/models/dit.hpp>
+#include <sra/ops/concat.hpp>
+#include <sra/ops/matmul.hpp>
+#include <sra/ops/normalize.hpp>
+#include <sra/ops/slice.hpp>
+#include <sra/ops/softmax.hpp>
+#include <sra/train/engine.hpp>

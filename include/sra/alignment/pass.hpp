@@ -52,7 +52,9 @@ class Pass {
     typename Model::Condition::View undropped;          ///< as the data has it
     DrawKey key;
     Times teacher_times;                    ///< given by the caller, or empty: drawn
-    const W* weights = nullptr;             ///< scheduled numbers of this step, on the device
+    Progress progress{};                    ///< of the run
+    W* scheduled = nullptr;                 ///< room for scheduled numbers, on the device
+    W* reported = nullptr;                  ///< room for the unweighted alignment loss, on the device
   };
 
   Pass(C& context, const Model& model, const Objective& objective, ParameterTable<T> teacher, Taps<N> taps, Inputs inputs)
@@ -98,10 +100,23 @@ class Pass {
     return kept;
   }
 
-  /// A scheduled number of this step, read on the device: number `i` of the alignment's schedules.  @return one element
-  Var<W, Shape<1>, C> scheduled(const Schedule&, index_t i = 0) const {
-    return constant(context_, dense(const_cast<W*>(inputs_.weights) + i, Shape<1>{}));
+  /// The value of a schedule at this step as a device scalar; a captured step re-reads it.  @return one element
+  Var<W, Shape<1>, C> scheduled(const Schedule& schedule) {
+    if (scheduled_ == max_scheduled) throw Error(text("alignment: expected at most ", max_scheduled, " scheduled numbers, got more"));
+    W* at = inputs_.scheduled + scheduled_++;
+    *at = static_cast<W>(schedule(inputs_.progress));
+    return constant(context_, dense(at, Shape<1>{}));
   }
+
+  /// schedule · loss; the loss itself is what logs show as the alignment.  @param loss one element
+  template <Variable L>
+  Var<W, Shape<1>, C> weighted(const Schedule& schedule, L loss) {
+    static_assert(L::shape::sample_size() == 1 && !L::shape::batched, "pass.weighted: the loss must be one number");
+    copy(context_, dense(inputs_.reported, Shape<1>{}), loss.value);
+    return scheduled(schedule) * loss;
+  }
+
+  static constexpr int max_scheduled = 8;
 
  private:
   struct Kept {
@@ -117,6 +132,7 @@ class Pass {
   Taps<N> taps_;
   Inputs inputs_;
   Kept kept_[N == 0 ? 1 : N] = {};
+  int scheduled_ = 0;
 };
 
 }  // namespace sra

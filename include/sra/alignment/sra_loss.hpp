@@ -58,19 +58,12 @@ struct SRALoss {
   }
 
   auto taps() const { return sra::taps(student); }
-  /// The deepest teacher block that runs.
-  int teacher_depth() const { return teacher.index(); }
-  /// Numbers that change over the run; read on the device by pass.scheduled(schedule, i).
-  static constexpr index_t schedules = 1;
-  double scheduled(index_t, const Progress& at) const { return weight(at); }
-
-  /// The distance of one micro-batch, not yet weighted.
-  /// @param pass the step  @param parameters the head  @return one number
+  /// The weighted distance of one micro-batch.  @param pass the step  @param parameters the head  @return one number
   template <class P, class Parameters>
   auto operator()(P& pass, const Parameters& parameters) const {
     const auto target = pass.teacher(teacher, closer_to_data(t_max));                      // [B, T, D]
     const auto h = pass.student(student);                                                  // [B, T, D]
-    return distance(parameters.head(h), target);                                           // [1]
+    return pass.weighted(weight, distance(parameters.head(h), target));                    // [1]
   }
 };
 
@@ -88,9 +81,6 @@ struct NoAlignment {
   template <class Model>
   void check() const {}
   auto taps() const { return sra::taps(); }
-  int teacher_depth() const { return 0; }
-  static constexpr index_t schedules = 0;
-  double scheduled(index_t, const Progress&) const { return 0; }
 };
 
 }  // namespace sra

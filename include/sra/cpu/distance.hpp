@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sra/core/arena.hpp>
 #include <sra/cpu/memory.hpp>
 #include <sra/expr/maths.hpp>
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 
 namespace sra::backend {
 
@@ -42,6 +43,27 @@ void times_closer_to_data(C& context, View<W, Shape<dynamic>> out, View<const W,
     for (index_t b = 0; b < t.shape.batch; ++b) {
       const W u = static_cast<W>(key.rng(Purpose::teacher_time, b).uniform(0));
       out.data[b] = std::clamp(t.data[b] - static_cast<W>(t_max) * u, W(0), W(1));
+    }
+  });
+}
+
+/// kept = labels, or the null class with probability p.  @param kept, labels [B]
+template <ContextOn<Cpu> C, class Key>
+void drop_labels(C& context, View<std::int32_t, Shape<dynamic>> kept, View<const std::int32_t, Shape<dynamic>> labels, Key key,
+                 float p, std::int32_t null_class) {
+  launch(context, "drop_labels", {8.0 * double(labels.shape.batch), 0}, [&](Cpu&) {
+    for (index_t b = 0; b < labels.shape.batch; ++b)
+      kept.data[b] = key.rng(Purpose::drop_label, b).uniform(0) < p ? null_class : labels.data[b];
+  });
+}
+
+/// kept = rows, or zeros with probability p.  @param kept, rows [B, K]
+template <ContextOn<Cpu> C, class S, class Key>
+void drop_rows(C& context, View<float, S> kept, View<const float, S> rows, Key key, float p) {
+  launch(context, "drop_rows", {8.0 * double(rows.shape.size()), 0}, [&](Cpu&) {
+    for (index_t b = 0; b < rows.shape.batch; ++b) {
+      const bool dropped = key.rng(Purpose::drop_label, b).uniform(0) < p;
+      for (index_t i = 0; i < S::width; ++i) kept.row(b)[i] = dropped ? 0.0f : rows.row(b)[i];
     }
   });
 }

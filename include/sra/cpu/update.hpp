@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sra/backend/backend.hpp>
+#include <sra/backend/launch.hpp>
 #include <sra/core/settings.hpp>
 #include <sra/cpu/isa/dispatch.hpp>
 #include <sra/expr/maths.hpp>
@@ -13,22 +15,6 @@ namespace sra::backend {
 
 /// Elements per partial sum of the gradient's norm.
 inline constexpr index_t norm_chunk = 65536;
-
-/// What one pass over the elements [first, first + count) of flat buffers updates.
-template <class W>
-struct UpdateArgs {
-  index_t first = 0, count = 0;
-  W* master = nullptr;            ///< parameters p
-  W *m = nullptr, *v = nullptr;   ///< first and second moments; not read or written if frozen
-  const W* gradient = nullptr;    ///< not read if frozen
-  W* const* ema = nullptr;        ///< [emas] moving averages, each a buffer like master
-  const W* ema_decay = nullptr;   ///< [emas]
-  int emas = 0;
-  W clip_scale = 1;               ///< the gradient is multiplied by this
-  W bias_correction1 = 1, bias_correction2 = 1;  ///< 1 - beta^step
-  AdamW<W> settings{};
-  bool frozen = false;            ///< p stays; the moving averages still follow
-};
 
 namespace detail {
 
@@ -131,6 +117,21 @@ double norm_of_chunks(Cpu& cpu, const W* data, index_t count) {
 template <class W>
 void update(Cpu& cpu, const UpdateArgs<W>& args) {
   for_rows(cpu, args.count, 16384, detail::UpdateRange<W>(args));
+}
+
+/// sum_of_squares as a launch.
+template <ContextOn<Cpu> C, class W>
+double squared_norm(C& context, const W* data, index_t count) {
+  double sum = 0;
+  launch(context, "gradient_norm", {double(count) * sizeof(W), 2.0 * double(count)}, [&](Cpu& cpu) { sum = sum_of_squares(cpu, data, count); });
+  return sum;
+}
+
+/// update as a launch.
+template <ContextOn<Cpu> C, class W>
+void update_parameters(C& context, const UpdateArgs<W>& args) {
+  const double bytes = double(args.count) * sizeof(W) * (7 + 2 * args.emas);
+  launch(context, "update_parameters", {bytes, 0}, [&](Cpu& cpu) { update(cpu, args); });
 }
 
 }  // namespace sra::backend

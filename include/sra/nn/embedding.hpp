@@ -73,6 +73,14 @@ struct Classes {
   static constexpr int null_class = N;
   using View = sra::View<const std::int32_t, Shape<dynamic>>;  ///< [B], in [0, N]
 
+  /// Every sample's label becomes the null class with probability p, by a draw of its own.  @return [B]
+  template <Context C, class Key>
+  static View drop(C& context, View labels, Key key, float p) {
+    const auto kept = context.template tensor<std::int32_t>(labels.shape);
+    drop_labels(context, kept, labels, key, p, null_class);
+    return kept;
+  }
+
   template <int Width>
   struct Embed {
     Param<N + 1, Width> weight;
@@ -100,6 +108,14 @@ struct Vector {
   static constexpr int count = K;
   using View = sra::View<const float, Shape<dynamic, K>>;  ///< [B, K]
 
+  /// Every sample's vector becomes zero with probability p, by a draw of its own.  @return [B, K]
+  template <Context C, class Key>
+  static View drop(C& context, View vectors, Key key, float p) {
+    const auto kept = context.template tensor<float>(vectors.shape);
+    drop_rows(context, kept, vectors, key, p);
+    return kept;
+  }
+
   template <int Width>
   struct Embed {
     Linear<K, Width, init::Normal02> proj;
@@ -120,6 +136,11 @@ struct Vector {
 struct Unconditional {
   static constexpr int count = 0;
   struct View {};
+
+  template <Context C, class Key>
+  static View drop(C&, View, Key, float) {
+    return {};
+  }
 
   template <int Width>
   struct Embed {
