@@ -33,7 +33,7 @@ finds() {
 write include/sra/core/a.hpp "$head#include <vector>"
 write include/sra/cpu/kernel.hpp "$head#include <Eigen/Core>"$'\n#include <sra/core/a.hpp>\n#include <sra/cpu/kernel.hpp>'
 write include/sra/sra.hpp "$head#include <sra/cpu/kernel.hpp>"$'\n#ifdef __CUDACC__\n#endif'
-write include/sra/extra/image_folder.hpp "$head#include <sra/sra.hpp>"$'\n#include <png.h>'
+write include/sra/extra/image_file.hpp "$head#include <sra/sra.hpp>"$'\n#include <png.h>'
 write include/sra/train/trainer.hpp "$head#include <sra/data/dataset.hpp>"
 
 finds arrows include/sra/core/b.hpp "$head#include <sra/io/png.hpp>"
@@ -41,7 +41,7 @@ finds arrows include/sra/data/b.hpp "$head#include <sra/train/trainer.hpp>"
 finds arrows include/sra/train/b.hpp "$head#include <sra/cpu/kernel.hpp>"
 finds arrows include/sra/train/b.hpp "$head#include <sra/sra.hpp>"
 finds arrows include/sra/cpu/b.hpp "$head#include <sra/ops/norm.hpp>"
-finds arrows include/sra/ops/b.hpp "$head# include <sra/extra/image_folder.hpp>"
+finds arrows include/sra/ops/b.hpp "$head# include <sra/extra/image_file.hpp>"
 finds arrows include/sra/io/b.hpp "$head#include \"png.hpp\""
 finds arrows include/sra/misc/b.hpp "$head#include <sra/core/a.hpp>"
 finds third_party include/sra/core/b.hpp "$head#include <Eigen/Core>"
