@@ -3,6 +3,7 @@
 #define BOOST_TEST_MODULE attention
 #define BOOST_TEST_DYN_LINK
 #include <sra/cpu/attention.hpp>
+
 #include <boost/test/unit_test.hpp>
 
 #include <algorithm>
@@ -25,8 +26,9 @@ struct Sizes {
 };
 
 // One token, one key, odd widths, more keys than a block, more queries than a task, unequal counts, groups.
-constexpr Sizes all_sizes[] = {{1, 1, 1, 1, 1, 0},    {2, 3, 5, 7, 5, 0},    {1, 2, 64, 64, 16, 0}, {2, 1, 17, 65, 48, 3},
-                               {1, 2, 130, 1, 72, 0}, {1, 1, 1, 200, 64, 2}, {1, 2, 300, 129, 24, 0}, {1, 1, 70, 700, 19, 4}};
+constexpr Sizes all_sizes[] = {{1, 1, 1, 1, 1, 0},      {2, 3, 5, 7, 5, 0},    {1, 2, 64, 64, 16, 0},
+                               {2, 1, 17, 65, 48, 3},   {1, 2, 130, 1, 72, 0}, {1, 1, 1, 200, 64, 2},
+                               {1, 2, 300, 129, 24, 0}, {1, 1, 70, 700, 19, 4}};
 
 std::size_t size_of(index_t n) { return static_cast<std::size_t>(n); }
 
@@ -59,7 +61,11 @@ struct Problem {
       query_group.push_back(static_cast<std::int32_t>(generator() % 4));  // a group may have no key at all
     for (index_t i = 0; i < sizes.samples * sizes.keys; ++i)
       key_group.push_back(static_cast<std::int32_t>(generator() % static_cast<unsigned>(std::max(1, sizes.groups))));
-    args = {.samples = sizes.samples, .heads = sizes.heads, .queries = sizes.queries, .keys = sizes.keys, .width = sizes.width};
+    args = {.samples = sizes.samples,
+            .heads = sizes.heads,
+            .queries = sizes.queries,
+            .keys = sizes.keys,
+            .width = sizes.width};
     args.q = q.data(), args.k = k.data(), args.v = v.data();
     args.q_token = args.k_token = args.v_token = token();
     args.q_sample = sample(sizes.queries);
@@ -88,20 +94,26 @@ struct Outputs {
 template <class T>
 Outputs<T> run(Cpu& cpu, const Problem<T>& p) {
   constexpr T poison = std::numeric_limits<T>::quiet_NaN();
-  Outputs<T> out{std::vector<T>(p.q.size(), poison), std::vector<T>(size_of(p.sizes.samples * p.sizes.heads * p.sizes.queries), poison),
-                 std::vector<T>(p.q.size(), poison), std::vector<T>(p.k.size(), poison), std::vector<T>(p.k.size(), poison)};
+  Outputs<T> out{std::vector<T>(p.q.size(), poison),
+                 std::vector<T>(size_of(p.sizes.samples * p.sizes.heads * p.sizes.queries), poison),
+                 std::vector<T>(p.q.size(), poison), std::vector<T>(p.k.size(), poison),
+                 std::vector<T>(p.k.size(), poison)};
   attention_forward(cpu, out.o.data(), p.token(), p.args.q_sample, out.lse.data(), p.args);
-  attention_backward(cpu, AttentionGrad<T>{out.dq.data(), p.token(), p.args.q_sample, GradMode::overwrite},
-                     {out.dk.data(), p.token(), p.args.k_sample, GradMode::overwrite},
-                     {out.dv.data(), p.token(), p.args.v_sample, GradMode::overwrite},
-                     {out.o.data(), p.token(), p.args.q_sample, out.lse.data(), p.dy.data(), p.token(), p.args.q_sample}, p.args);
+  attention_backward(
+      cpu, AttentionGrad<T>{out.dq.data(), p.token(), p.args.q_sample, GradMode::overwrite},
+      {out.dk.data(), p.token(), p.args.k_sample, GradMode::overwrite},
+      {out.dv.data(), p.token(), p.args.v_sample, GradMode::overwrite},
+      {out.o.data(), p.token(), p.args.q_sample, out.lse.data(), p.dy.data(), p.token(), p.args.q_sample}, p.args);
   return out;
 }
 
 /// The definition, in double, one query after the other.
 Outputs<double> definition(const Problem<double>& p) {
-  Outputs<double> out{std::vector<double>(p.q.size(), 0.0), {}, std::vector<double>(p.q.size(), 0.0),
-                      std::vector<double>(p.k.size(), 0.0), std::vector<double>(p.k.size(), 0.0)};
+  Outputs<double> out{std::vector<double>(p.q.size(), 0.0),
+                      {},
+                      std::vector<double>(p.q.size(), 0.0),
+                      std::vector<double>(p.k.size(), 0.0),
+                      std::vector<double>(p.k.size(), 0.0)};
   const auto& a = p.args;
   for (index_t s = 0; s < a.samples; ++s)
     for (index_t h = 0; h < a.heads; ++h)
@@ -122,7 +134,8 @@ Outputs<double> definition(const Problem<double>& p) {
         }
         for (index_t j = 0; j < a.keys; ++j)
           sum += weight[size_of(j)] = seen(j) ? std::exp(weight[size_of(j)] - largest) : 0.0;
-        out.lse.push_back(sum == 0 ? std::numeric_limits<double>::infinity() : (largest + std::log(sum)) / std::log(2.0));
+        out.lse.push_back(sum == 0 ? std::numeric_limits<double>::infinity()
+                                   : (largest + std::log(sum)) / std::log(2.0));
         for (double& w : weight) w = sum == 0 ? 0.0 : w / sum;
         for (index_t j = 0; j < a.keys; ++j) mean += weight[size_of(j)] * dp[size_of(j)];
         for (index_t j = 0; j < a.keys; ++j)
@@ -152,9 +165,9 @@ double distance(const std::vector<T>& x, const std::vector<double>& exact, const
   return worst;
 }
 
-/// Scores are sums of `width` products of unit size times scale ~ 1 / sqrt(width): their error, and that of lse and hence of
-/// the relative size of p, is epsilon (sqrt(width) + |score| + log(keys)), |score| < 6.5 here.  The sums over keys or queries
-/// of values of size <= 4 that follow add epsilon sqrt(count) each; ds doubles the path.
+/// Scores are sums of `width` products of unit size times scale ~ 1 / sqrt(width): their error, and that of lse and
+/// hence of the relative size of p, is epsilon (sqrt(width) + |score| + log(keys)), |score| < 6.5 here.  The sums over
+/// keys or queries of values of size <= 4 that follow add epsilon sqrt(count) each; ds doubles the path.
 template <class T>
 double allowed(const Sizes& s) {
   const double epsilon = std::numeric_limits<T>::epsilon(), width = static_cast<double>(s.width);
@@ -170,12 +183,15 @@ BOOST_AUTO_TEST_CASE(agrees_with_the_definition) {
   for (const Isa isa : sra::backend::available_isas()) {
     Cpu cpu({.threads = 2, .isa = isa});
     double worst = 0;
-    const auto check = [&](const auto& problem, const auto& out, const Outputs<double>& exact, double bound, const char* which) {
+    const auto check = [&](const auto& problem, const auto& out, const Outputs<double>& exact, double bound,
+                           const char* which) {
       const double e = std::max({distance(out.o, exact.o, &problem.q), distance(out.dq, exact.dq, &problem.q),
                                  distance(out.dk, exact.dk, &problem.k), distance(out.dv, exact.dv, &problem.k),
                                  distance(out.lse, exact.lse, static_cast<decltype(&out.lse)>(nullptr))});
       worst = std::max(worst, e / bound);
-      if (!(e <= bound)) BOOST_ERROR(which << " " << problem.sizes.queries << " x " << problem.sizes.keys << " x " << problem.sizes.width << ": " << e / bound);
+      if (!(e <= bound))
+        BOOST_ERROR(which << " " << problem.sizes.queries << " x " << problem.sizes.keys << " x " << problem.sizes.width
+                          << ": " << e / bound);
     };
     for (const Sizes& sizes : all_sizes) {
       const Problem<float> single(sizes);
@@ -251,10 +267,13 @@ BOOST_AUTO_TEST_CASE(gradients_accumulate_and_can_be_ignored) {
   const Problem<double> p({2, 2, 150, 260, 6, 3});
   const Outputs<double> once = run(cpu, p);
   std::vector<double> dq = once.dq, dk = once.dk, dv = once.dv;
-  const AttentionResult<double> result{once.o.data(), p.token(), p.args.q_sample, once.lse.data(), p.dy.data(), p.token(), p.args.q_sample};
+  const AttentionResult<double> result{once.o.data(), p.token(), p.args.q_sample, once.lse.data(),
+                                       p.dy.data(),   p.token(), p.args.q_sample};
   attention_backward(cpu, AttentionGrad<double>{dq.data(), p.token(), p.args.q_sample, GradMode::accumulate},
-                     {nullptr, 0, 0, GradMode::ignore}, {dv.data(), p.token(), p.args.v_sample, GradMode::accumulate}, result, p.args);
-  attention_backward(cpu, AttentionGrad<double>{}, {dk.data(), p.token(), p.args.k_sample, GradMode::accumulate}, {}, result, p.args);
+                     {nullptr, 0, 0, GradMode::ignore}, {dv.data(), p.token(), p.args.v_sample, GradMode::accumulate},
+                     result, p.args);
+  attention_backward(cpu, AttentionGrad<double>{}, {dk.data(), p.token(), p.args.k_sample, GradMode::accumulate}, {},
+                     result, p.args);
   for (const auto& [sum, one] : {std::pair{&dq, &once.dq}, std::pair{&dk, &once.dk}, std::pair{&dv, &once.dv}}) {
     std::vector<double> twice = *one;
     for (double& x : twice) x *= 2;
@@ -269,15 +288,19 @@ BOOST_AUTO_TEST_CASE(bits_do_not_depend_on_the_number_of_threads) {
     for (const int threads : {1, 2, 3}) {
       Cpu cpu({.threads = threads, .isa = isa});
       Outputs<float> out = run(cpu, p);
-      for (int tries = 0; threads == 2 && tries < 1000 && (cpu.threads().worked_on(0) == 0 || cpu.threads().worked_on(1) == 0); ++tries)
+      for (int tries = 0;
+           threads == 2 && tries < 1000 && (cpu.threads().worked_on(0) == 0 || cpu.threads().worked_on(1) == 0);
+           ++tries)
         out = run(cpu, p);
       if (threads == 2) {
         BOOST_TEST(cpu.threads().worked_on(0) > 0);
         BOOST_TEST(cpu.threads().worked_on(1) > 0);
       }
       if (threads == 1) first = out;
-      for (const auto member : {&Outputs<float>::o, &Outputs<float>::lse, &Outputs<float>::dq, &Outputs<float>::dk, &Outputs<float>::dv})
-        BOOST_TEST(std::memcmp((out.*member).data(), (first.*member).data(), (out.*member).size() * sizeof(float)) == 0);
+      for (const auto member :
+           {&Outputs<float>::o, &Outputs<float>::lse, &Outputs<float>::dq, &Outputs<float>::dk, &Outputs<float>::dv})
+        BOOST_TEST(std::memcmp((out.*member).data(), (first.*member).data(), (out.*member).size() * sizeof(float)) ==
+                   0);
     }
   }
 }

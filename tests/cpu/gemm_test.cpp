@@ -3,6 +3,7 @@
 #define BOOST_TEST_MODULE gemm
 #define BOOST_TEST_DYN_LINK
 #include <sra/cpu/gemm.hpp>
+
 #include <boost/test/unit_test.hpp>
 
 #include <algorithm>
@@ -42,7 +43,8 @@ struct Random {
   }
 };
 
-/// The largest error of c = start + a b + bias as a fraction of the allowed epsilon (2 + sqrt(K)) (|start| + |a| |b| + |bias|).
+/// The largest error of c = start + a b + bias as a fraction of the allowed epsilon (2 + sqrt(K)) (|start| + |a| |b| +
+/// |bias|).
 template <class T>
 double error(const Matrix<T>& c, const Matrix<T>& a, const Matrix<T>& b, const Matrix<T>* start, const T* bias) {
   double worst = 0;
@@ -54,7 +56,8 @@ double error(const Matrix<T>& c, const Matrix<T>& a, const Matrix<T>& b, const M
         sum += term, scale += std::abs(term);
       }
       if (bias) sum += bias[j], scale += std::abs(bias[j]);
-      const double allowed = std::numeric_limits<T>::epsilon() * (2 + std::sqrt(static_cast<double>(a.columns))) * static_cast<double>(scale);
+      const double allowed = std::numeric_limits<T>::epsilon() * (2 + std::sqrt(static_cast<double>(a.columns))) *
+                             static_cast<double>(scale);
       const double e = static_cast<double>(std::abs(sum - *c.at(i, j)));
       const double fraction = e == 0 ? 0 : e / allowed;
       if (!(fraction <= worst)) worst = fraction;
@@ -72,8 +75,9 @@ bool gaps_untouched(const Random<T>& c) {
   return true;
 }
 
-constexpr index_t sizes[][3] = {{1, 1, 1},    {1, 7, 3},    {4, 33, 65},  {5, 3, 400},   {13, 31, 17},  {14, 32, 384},
-                                {15, 1, 385}, {29, 97, 770}, {64, 300, 48}, {113, 65, 129}, {230, 40, 19}, {3, 600, 72}};
+constexpr index_t sizes[][3] = {{1, 1, 1},     {1, 7, 3},      {4, 33, 65},   {5, 3, 400},
+                                {13, 31, 17},  {14, 32, 384},  {15, 1, 385},  {29, 97, 770},
+                                {64, 300, 48}, {113, 65, 129}, {230, 40, 19}, {3, 600, 72}};
 
 template <class T>
 void check_all(Isa isa, int threads) {
@@ -89,7 +93,8 @@ void check_all(Isa isa, int threads) {
         for (index_t i = 0; i < m; ++i) std::fill_n(c.view.at(i, 0), n, poison<T>);
         gemm(cpu, c.view, a.view, b.view, GradMode::overwrite);
         gemm(cpu, d.view, a.view, b.view, GradMode::accumulate);
-        const double e = std::max(error<T>(c.view, a.view, b.view, nullptr, nullptr), error<T>(d.view, a.view, b.view, &start.view, nullptr));
+        const double e = std::max(error<T>(c.view, a.view, b.view, nullptr, nullptr),
+                                  error<T>(d.view, a.view, b.view, &start.view, nullptr));
         if (!(e <= 1)) BOOST_ERROR("gemm " << m << " x " << n << " x " << k << ": error " << e << " of the allowed");
         worst = std::max(worst, e);
         BOOST_TEST(gaps_untouched(c));
@@ -116,7 +121,8 @@ BOOST_AUTO_TEST_CASE(epilogue_adds_bias_and_keeps_the_value_before_gelu) {
       constexpr index_t m = 37, n = 331;
       const Random<float> a(m, k, Layout::rows, 1), b(k, n, Layout::columns, 2), bias(1, n, Layout::rows, 3);
       Random<float> c(m, n, Layout::rows, 4), g(m, n, Layout::rows, 5);
-      sra::backend::gemm(cpu, c.view, a.view, b.view, GradMode::overwrite, Epilogue<float>{bias.view.data, g.view.data, g.view.row_stride});
+      sra::backend::gemm(cpu, c.view, a.view, b.view, GradMode::overwrite,
+                         Epilogue<float>{bias.view.data, g.view.data, g.view.row_stride});
       BOOST_TEST((error<float>(c.view, a.view, b.view, nullptr, bias.view.data) <= 1));
       double worst = 0;  // |gelu'| < 1.13 and the stated error of gelu
       for (index_t i = 0; i < m; ++i)

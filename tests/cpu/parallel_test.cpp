@@ -3,6 +3,7 @@
 #define BOOST_TEST_MODULE parallel
 #define BOOST_TEST_DYN_LINK
 #include <sra/cpu/cpu.hpp>
+
 #include <boost/test/unit_test.hpp>
 
 #include <atomic>
@@ -92,7 +93,7 @@ BOOST_AUTO_TEST_CASE(zero_threads_means_the_cores_of_this_process) { BOOST_TEST(
 
 BOOST_AUTO_TEST_CASE(memory_of_the_cpu_is_aligned_and_named_when_it_is_missing) {
   sra::Cpu cpu({.threads = 2});
-  for (const std::size_t bytes : {0, 1, 255, 100000}) {
+  for (const std::size_t bytes : {0u, 1u, 255u, 100000u}) {
     void* p = cpu.allocate(bytes);
     BOOST_TEST(reinterpret_cast<std::uintptr_t>(p) % sra::alignment_bytes == 0u);
     cpu.release(p, bytes);

@@ -3,6 +3,7 @@
 #define BOOST_TEST_MODULE update
 #define BOOST_TEST_DYN_LINK
 #include <sra/cpu/update.hpp>
+
 #include <boost/test/unit_test.hpp>
 
 #include <algorithm>
@@ -17,7 +18,7 @@
 namespace {
 
 using sra::Cpu, sra::index_t;
-using sra::backend::Isa, sra::backend::UpdateArgs;
+using sra::UpdateArgs, sra::backend::Isa;
 
 std::size_t size_of(index_t n) { return static_cast<std::size_t>(n); }
 
@@ -40,7 +41,11 @@ struct State {
   sra::AdamW<W> settings{W(3e-3), W(0.9), W(0.95), W(1e-8), W(0.1)};
 
   explicit State(index_t n)
-      : p(random<W>(n, 0.3, 1)), m(size_of(n), W(0)), v(size_of(n), W(0)), g(random<W>(n, 1e-2, 2)), averages{p, random<W>(n, 0.3, 3)} {}
+      : p(random<W>(n, 0.3, 1)),
+        m(size_of(n), W(0)),
+        v(size_of(n), W(0)),
+        g(random<W>(n, 1e-2, 2)),
+        averages{p, random<W>(n, 0.3, 3)} {}
 
   UpdateArgs<W> args(index_t step, W clip = W(0.37)) {
     ema = {averages[0].data(), averages[1].data()};
@@ -63,7 +68,8 @@ void definition(State<double>& s, const State<W>& from, index_t step, double cli
     s.p[i] -= lr * from.settings.weight_decay * s.p[i];
     s.m[i] = beta1 * s.m[i] + (1 - beta1) * g;
     s.v[i] = beta2 * s.v[i] + (1 - beta2) * g * g;
-    const double correction1 = 1 - std::pow(beta1, static_cast<double>(step)), correction2 = 1 - std::pow(beta2, static_cast<double>(step));
+    const double correction1 = 1 - std::pow(beta1, static_cast<double>(step)),
+                 correction2 = 1 - std::pow(beta2, static_cast<double>(step));
     s.p[i] -= lr / correction1 * s.m[i] / (std::sqrt(s.v[i]) / std::sqrt(correction2) + from.settings.eps);
     for (std::size_t n = 0; n < 2; ++n) {
       const double decay = from.decay[n];
@@ -82,8 +88,9 @@ double distance(const std::vector<W>& x, const std::vector<double>& exact) {
   return worst;
 }
 
-/// Each of the steps rounds p and the averages (|x| < 2) a few times, and m (< 1e-2) and v (< 1e-4) likewise; an update has
-/// size lr and a relative error of a few epsilon, more where m nearly cancels, but never more than epsilon of sqrt(v).
+/// Each of the steps rounds p and the averages (|x| < 2) a few times, and m (< 1e-2) and v (< 1e-4) likewise; an update
+/// has size lr and a relative error of a few epsilon, more where m nearly cancels, but never more than epsilon of
+/// sqrt(v).
 template <class W>
 void agrees(Isa isa, index_t n) {
   constexpr index_t steps = 5;
@@ -105,7 +112,8 @@ void agrees(Isa isa, index_t n) {
   BOOST_TEST(distance(s.averages[1], exact.averages[1]) <= allowed);
   BOOST_TEST(distance(s.m, exact.m) <= epsilon * steps * 4 * 2e-2);
   BOOST_TEST(distance(s.v, exact.v) <= epsilon * steps * 4 * 4e-4);
-  BOOST_TEST_MESSAGE(to_string(isa) << ", n " << n << ": " << distance(s.p, exact.p) / allowed << " of the allowed error");
+  BOOST_TEST_MESSAGE(to_string(isa) << ", n " << n << ": " << distance(s.p, exact.p) / allowed
+                                    << " of the allowed error");
 }
 
 }  // namespace

@@ -46,7 +46,9 @@ class Threads {
   int size() const { return size_; }
 
   /// How many items this worker has processed since construction.
-  index_t worked_on(int worker) const { return counters_[static_cast<std::size_t>(worker)].items.load(std::memory_order_relaxed); }
+  index_t worked_on(int worker) const {
+    return counters_[static_cast<std::size_t>(worker)].items.load(std::memory_order_relaxed);
+  }
 
   /// Calls f(index_t i, int worker) once for each i in [0, n), on any worker, and returns when all calls have.
   /// Never allocates.  If calls throw, no further items are begun and one of the exceptions is rethrown here.

@@ -12,15 +12,16 @@
 
 namespace sra::backend {
 
-/// What attention reads.  Head h of token t of sample s of q starts at q + s * q_sample + t * q_token + h * width; k and v
-/// likewise.  If the groups are set, only tokens of the same group see each other.
+/// What attention reads.  Head h of token t of sample s of q starts at q + s * q_sample + t * q_token + h * width; k
+/// and v likewise.  If the groups are set, only tokens of the same group see each other.
 template <class T>
 struct AttentionArgs {
   index_t samples = 0, heads = 0, queries = 0, keys = 0, width = 0;
   const T *q = nullptr, *k = nullptr, *v = nullptr;
   index_t q_token = 0, k_token = 0, v_token = 0;     ///< elements between tokens
   index_t q_sample = 0, k_sample = 0, v_sample = 0;  ///< elements between samples
-  const std::int32_t *query_group = nullptr, *key_group = nullptr;  ///< [samples, queries], [samples, keys], or both null
+  const std::int32_t *query_group = nullptr,
+                     *key_group = nullptr;  ///< [samples, queries], [samples, keys], or both null
   wide_t<T> scale = 1;
 };
 
@@ -54,15 +55,20 @@ struct AttentionTask {
 
   /// @param elements of a tile of scores, such that all tiles of a task stay in the second-level cache
   AttentionTask(Isa isa, const AttentionArgs<T>& a, index_t elements) : args(a) {
-    rows = std::max<index_t>(1, std::min({std::clamp<index_t>(elements / std::max<index_t>(1, a.keys), 16, 256), a.queries}));
+    rows = std::max<index_t>(
+        1, std::min({std::clamp<index_t>(elements / std::max<index_t>(1, a.keys), 16, 256), a.queries}));
     pitch = round_up(a.keys, lanes);
     tile_bytes = round_up(sizeof(T) * static_cast<std::size_t>(rows * pitch), alignment_bytes);
-    product_bytes = round_up(std::max({gemm_serial_bytes<T>(isa, rows, a.keys, a.width), gemm_serial_bytes<T>(isa, rows, a.width, a.keys),
-                                       gemm_serial_bytes<T>(isa, a.keys, a.width, rows)}), alignment_bytes);
+    product_bytes = round_up(
+        std::max({gemm_serial_bytes<T>(isa, rows, a.keys, a.width), gemm_serial_bytes<T>(isa, rows, a.width, a.keys),
+                  gemm_serial_bytes<T>(isa, a.keys, a.width, rows)}),
+        alignment_bytes);
   }
 
   index_t row_blocks() const { return (args.queries + rows - 1) / rows; }
-  std::size_t row_bytes() const { return round_up(sizeof(wide_t<T>) * static_cast<std::size_t>(rows), alignment_bytes); }
+  std::size_t row_bytes() const {
+    return round_up(sizeof(wide_t<T>) * static_cast<std::size_t>(rows), alignment_bytes);
+  }
 
   /// The tokens [first, first + count) of one head as a matrix [count, width].
   template <class U>
@@ -72,8 +78,12 @@ struct AttentionTask {
   Matrix<const T> q(index_t s, index_t h, index_t first, index_t count) const {
     return tokens(args.q, args.q_token, args.q_sample, s, h, first, count);
   }
-  Matrix<const T> k(index_t s, index_t h) const { return tokens(args.k, args.k_token, args.k_sample, s, h, 0, args.keys); }
-  Matrix<const T> v(index_t s, index_t h) const { return tokens(args.v, args.v_token, args.v_sample, s, h, 0, args.keys); }
+  Matrix<const T> k(index_t s, index_t h) const {
+    return tokens(args.k, args.k_token, args.k_sample, s, h, 0, args.keys);
+  }
+  Matrix<const T> v(index_t s, index_t h) const {
+    return tokens(args.v, args.v_token, args.v_sample, s, h, 0, args.keys);
+  }
   Matrix<T> tile(std::byte* memory, index_t count) const {
     return {reinterpret_cast<T*>(memory), count, args.keys, pitch, 1};
   }
@@ -94,7 +104,8 @@ template <class T>
   for (index_t i = count; i < lanes; ++i) local[i] = hidden;
 }
 
-/// Replaces every row of scores by e^(scale * score - largest); one_over[r] = 1 / sum, lse[r] as attention_forward says.
+/// Replaces every row of scores by e^(scale * score - largest); one_over[r] = 1 / sum, lse[r] as attention_forward
+/// says.
 template <class T>
 struct SoftmaxRows {
   Matrix<T> scores;
@@ -113,7 +124,8 @@ struct SoftmaxRows {
     for (index_t i = 0; i < lanes; ++i) largest[i] = lowest;
     for (index_t j = 0; j < scores.columns; j += lanes) {
       T a[lanes];
-      load_scores(a, s + j, scores.columns - j, scale, key_group ? key_group + j : nullptr, key_group ? query_group[r] : 0);
+      load_scores(a, s + j, scores.columns - j, scale, key_group ? key_group + j : nullptr,
+                  key_group ? query_group[r] : 0);
       for (index_t i = 0; i < lanes; ++i) largest[i] = maths::select(a[i] > largest[i], a[i], largest[i]);
       store_block(s + j, a, lanes);
     }
@@ -158,8 +170,8 @@ struct SoftmaxPullRows {
     const T mean = sum_block(sum), shift = lse[r] * T(0.6931471805599453);
     for (index_t j = 0; j < scores.columns; j += lanes) {
       T p[lanes], d[lanes];
-      load_scores(p, scores.data + r * scores.row_stride + j, scores.columns - j, scale, key_group ? key_group + j : nullptr,
-                  key_group ? query_group[r] : 0);
+      load_scores(p, scores.data + r * scores.row_stride + j, scores.columns - j, scale,
+                  key_group ? key_group + j : nullptr, key_group ? query_group[r] : 0);
       load_block(d, dp.data + r * dp.row_stride + j, scores.columns - j);
       for (index_t i = 0; i < lanes; ++i) p[i] = maths::exp(p[i] - shift);
       for (index_t i = 0; i < lanes; ++i) d[i] = p[i] * (d[i] - mean) * scale;
@@ -190,10 +202,12 @@ struct ScaleRows {
 
 /// o = softmax(scale q k^T) v for every head; sums in T.  A query that sees no key gets o = 0.
 /// @param o head h of token t of sample s starts at o + s * o_sample + t * o_token + h * width
-/// @param lse [samples, heads, queries], kept for backward: log2 of the sum of 2^(scale log2(e) q k); +inf where no key is seen
-/// Workspace: at most 65,536 scores (or 16 rows of them) and packed k or v per worker.  Same bits for any number of threads.
+/// @param lse [samples, heads, queries], kept for backward: log2 of the sum of 2^(scale log2(e) q k); +inf where no key
+/// is seen Workspace: at most 65,536 scores (or 16 rows of them) and packed k or v per worker.  Same bits for any
+/// number of threads.
 template <class T>
-void attention_forward(Cpu& cpu, T* o, index_t o_token, index_t o_sample, wide_t<T>* lse, const AttentionArgs<T>& args) {
+void attention_forward(Cpu& cpu, T* o, index_t o_token, index_t o_sample, wide_t<T>* lse,
+                       const AttentionArgs<T>& args) {
   const Isa isa = cpu.isa();
   const detail::AttentionTask<T> task(isa, args, 65536);
   const index_t blocks = task.row_blocks();
@@ -204,9 +218,11 @@ void attention_forward(Cpu& cpu, T* o, index_t o_token, index_t o_sample, wide_t
     const Matrix<T> scores = task.tile(memory + task.product_bytes, count);
     auto* one_over = reinterpret_cast<wide_t<T>*>(memory + task.product_bytes + task.tile_bytes);
     gemm_serial(isa, memory, scores, task.q(s, h, first, count), task.k(s, h).transposed(), GradMode::overwrite);
-    const detail::SoftmaxRows<T> softmax{scores, args.scale,
+    const detail::SoftmaxRows<T> softmax{scores,
+                                         args.scale,
                                          args.query_group ? args.query_group + s * args.queries + first : nullptr,
-                                         args.query_group ? args.key_group + s * args.keys : nullptr, one_over,
+                                         args.query_group ? args.key_group + s * args.keys : nullptr,
+                                         one_over,
                                          lse + (s * args.heads + h) * args.queries + first};
     run_as(isa, 0, count, worker, softmax);
     const Matrix<T> result = task.tokens(o, o_token, o_sample, s, h, first, count);
@@ -216,8 +232,8 @@ void attention_forward(Cpu& cpu, T* o, index_t o_token, index_t o_sample, wide_t
 }
 
 /// The gradients of attention_forward: with p = softmax(scale q k^T), recomputed from lse, and dp = dy v^T,
-/// ds = scale p (dp - rowsum(dy o)), dq = ds k, dk = ds^T q, dv = p^T dy.  FlashAttention-2, arXiv:2307.08691, algorithm 2.
-/// One worker does one head of one sample, its queries in order: same bits for any number of threads.
+/// ds = scale p (dp - rowsum(dy o)), dq = ds k, dk = ds^T q, dv = p^T dy.  FlashAttention-2, arXiv:2307.08691,
+/// algorithm 2. One worker does one head of one sample, its queries in order: same bits for any number of threads.
 template <class T>
 void attention_backward(Cpu& cpu, AttentionGrad<T> dq, AttentionGrad<T> dk, AttentionGrad<T> dv,
                         const AttentionResult<T>& result, const AttentionArgs<T>& args) {
@@ -226,7 +242,9 @@ void attention_backward(Cpu& cpu, AttentionGrad<T> dq, AttentionGrad<T> dk, Atte
   cpu.threads().for_each(args.samples * args.heads, [&](index_t i, int worker) {
     const index_t s = i / args.heads, h = i % args.heads;
     std::byte* memory = cpu.scratch(worker, task.product_bytes + 2 * task.tile_bytes);
-    const auto later = [](GradMode mode, index_t first) { return mode != GradMode::ignore && first > 0 ? GradMode::accumulate : mode; };
+    const auto later = [](GradMode mode, index_t first) {
+      return mode != GradMode::ignore && first > 0 ? GradMode::accumulate : mode;
+    };
     index_t first = 0;
     do {  // also once for no queries, so that gradients to be overwritten become zero
       const index_t count = std::min(task.rows, args.queries - first);
@@ -237,14 +255,21 @@ void attention_backward(Cpu& cpu, AttentionGrad<T> dq, AttentionGrad<T> dk, Atte
       const Matrix<const T> dy = task.tokens(result.dy, result.dy_token, result.dy_sample, s, h, first, count);
       gemm_serial(isa, memory, p, q, task.k(s, h).transposed(), GradMode::overwrite);
       gemm_serial(isa, memory, ds, dy, task.v(s, h).transposed(), GradMode::overwrite);
-      const detail::SoftmaxPullRows<T> pull{p, ds, o, dy, args.scale,
+      const detail::SoftmaxPullRows<T> pull{p,
+                                            ds,
+                                            o,
+                                            dy,
+                                            args.scale,
                                             args.query_group ? args.query_group + s * args.queries + first : nullptr,
                                             args.query_group ? args.key_group + s * args.keys : nullptr,
                                             result.lse + (s * args.heads + h) * args.queries + first};
       run_as(isa, 0, count, worker, pull);
-      gemm_serial(isa, memory, task.tokens(dv.data, dv.token, dv.sample, s, h, 0, args.keys), p.transposed(), dy, later(dv.mode, first));
-      gemm_serial(isa, memory, task.tokens(dk.data, dk.token, dk.sample, s, h, 0, args.keys), ds.transposed(), q, later(dk.mode, first));
-      gemm_serial(isa, memory, task.tokens(dq.data, dq.token, dq.sample, s, h, first, count), ds, task.k(s, h), dq.mode);
+      gemm_serial(isa, memory, task.tokens(dv.data, dv.token, dv.sample, s, h, 0, args.keys), p.transposed(), dy,
+                  later(dv.mode, first));
+      gemm_serial(isa, memory, task.tokens(dk.data, dk.token, dk.sample, s, h, 0, args.keys), ds.transposed(), q,
+                  later(dk.mode, first));
+      gemm_serial(isa, memory, task.tokens(dq.data, dq.token, dq.sample, s, h, first, count), ds, task.k(s, h),
+                  dq.mode);
       first += count;
     } while (first < args.queries);
   });

@@ -22,9 +22,7 @@ namespace sra::backend {
 /// Instruction sets with kernels of their own, in rising order.
 enum class Isa { portable, avx2, avx512 };
 
-inline std::string to_string(Isa isa) {
-  return isa == Isa::avx512 ? "avx512" : isa == Isa::avx2 ? "avx2" : "portable";
-}
+inline std::string to_string(Isa isa) { return isa == Isa::avx512 ? "avx512" : isa == Isa::avx2 ? "avx2" : "portable"; }
 
 /// The instruction sets that this machine runs, in rising order; portable is always among them.
 inline std::vector<Isa> available_isas() {
@@ -67,15 +65,15 @@ class Cpu {
   void* allocate(std::size_t bytes) {
     void* p = nullptr;
     if (bytes <= static_cast<std::size_t>(PTRDIFF_MAX))
-      p = ::operator new(std::max<std::size_t>(bytes, 1), std::align_val_t{alignment_bytes}, std::nothrow);
+      p = ::operator new (std::max<std::size_t>(bytes, 1), std::align_val_t{alignment_bytes}, std::nothrow);
     if (!p) throw Error(text("Cpu: expected ", bytes, " bytes of memory, got none"));
     return p;
   }
   /// Gives back what allocate(bytes) returned; null is nothing.
-  void release(void* p, std::size_t) { ::operator delete(p, std::align_val_t{alignment_bytes}, std::nothrow); }
+  void release(void* p, std::size_t) { ::operator delete (p, std::align_val_t{alignment_bytes}, std::nothrow); }
 
-  /// Workspace of one worker, aligned to alignment_bytes, contents undefined; the next call for the same worker may hand
-  /// out the same memory.  Grows geometrically; throws FrozenError when it would have to grow after freeze().
+  /// Workspace of one worker, aligned to alignment_bytes, contents undefined; the next call for the same worker may
+  /// hand out the same memory.  Grows geometrically; throws FrozenError when it would have to grow after freeze().
   std::byte* scratch(int worker, std::size_t bytes) {
     return grow(scratch_[static_cast<std::size_t>(worker)], bytes, "scratch");
   }
@@ -101,7 +99,8 @@ class Cpu {
   std::byte* grow(Scratch& s, std::size_t bytes, const char* which) {
     if (bytes <= s.bytes && s.data) return s.data;
     if (frozen_)
-      throw FrozenError(text("Cpu: ", which, ": expected at most ", s.bytes, " bytes after freeze, got a request for ", bytes));
+      throw FrozenError(
+          text("Cpu: ", which, ": expected at most ", s.bytes, " bytes after freeze, got a request for ", bytes));
     const std::size_t grown = round_up(std::max({bytes, 2 * s.bytes, std::size_t{4096}}), alignment_bytes);
     release(s.data, s.bytes);
     s = {};

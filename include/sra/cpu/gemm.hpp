@@ -25,15 +25,13 @@ struct Matrix {
   T* at(index_t i, index_t j) const { return data + i * row_stride + j * column_stride; }
   /// The same elements with rows and columns exchanged.
   Matrix transposed() const { return {data, columns, rows, column_stride, row_stride}; }
-  operator Matrix<const T>() const
-    requires(!std::is_const_v<T>)
-  {
+  operator Matrix<const T>() const requires(!std::is_const_v<T>) {
     return {data, rows, columns, row_stride, column_stride};
   }
 };
 
-/// What happens to an element of C once its sum is complete: c += bias[column]; if gelu is set, gelu(c) goes there, while c
-/// itself keeps the value before the activation.
+/// What happens to an element of C once its sum is complete: c += bias[column]; if gelu is set, gelu(c) goes there,
+/// while c itself keeps the value before the activation.
 template <class T>
 struct Epilogue {
   const T* bias = nullptr;
@@ -43,8 +41,8 @@ struct Epilogue {
 
 namespace detail {
 
-/// One product C = A B cut into fixed pieces: `depth` of K at a time, C in blocks of `block_rows` x `block_columns`.  The
-/// pieces depend on the sizes and the instruction set alone, and one block of C is summed by one worker.
+/// One product C = A B cut into fixed pieces: `depth` of K at a time, C in blocks of `block_rows` x `block_columns`.
+/// The pieces depend on the sizes and the instruction set alone, and one block of C is summed by one worker.
 template <class T>
 struct Product {
   static constexpr index_t depth = 384;
@@ -75,17 +73,23 @@ struct Product {
   index_t blocks() const { return row_blocks * column_blocks; }
   index_t steps() const { return std::max<index_t>(1, (a.columns + depth - 1) / depth); }
   index_t step_depth(index_t first) const { return std::min(depth, a.columns - first); }
-  std::size_t packed_b() const { return sizeof(T) * static_cast<std::size_t>(panels * kernels.columns * std::min(depth, a.columns)); }
-  std::size_t packed_a() const { return sizeof(T) * static_cast<std::size_t>(kernels.tiles[0].rows * std::min(depth, a.columns)); }
+  std::size_t packed_b() const {
+    return sizeof(T) * static_cast<std::size_t>(panels * kernels.columns * std::min(depth, a.columns));
+  }
+  std::size_t packed_a() const {
+    return sizeof(T) * static_cast<std::size_t>(kernels.tiles[0].rows * std::min(depth, a.columns));
+  }
   /// Of a worker: one panel of A, one tile of C.
   std::size_t worker_bytes() const {
-    return round_up(packed_a(), alignment_bytes) + sizeof(T) * static_cast<std::size_t>(kernels.tiles[0].rows * kernels.columns);
+    return round_up(packed_a(), alignment_bytes) +
+           sizeof(T) * static_cast<std::size_t>(kernels.tiles[0].rows * kernels.columns);
   }
 
   /// Packs one panel of columns of B, rows [first, first + depth).
   void pack_b(T* packed, index_t first, index_t panel) const {
     const index_t k = step_depth(first), width = kernels.columns, column = panel * width;
-    pack_panel(packed + panel * width * k, width, std::min(width, c.columns - column), k, b.at(first, column), b.row_stride, b.column_stride);
+    pack_panel(packed + panel * width * k, width, std::min(width, c.columns - column), k, b.at(first, column),
+               b.row_stride, b.column_stride);
   }
 
   /// Adds the products of rows [first, first + depth) of B to one block of C.
@@ -102,8 +106,8 @@ struct Product {
   }
 
   /// One panel of rows of C against all panels of columns of a block.
-  void tile_row(const typename TileKernels<T>::Tile& tile, const T* packed, index_t first, index_t row, index_t column_block,
-                std::byte* workspace) const {
+  void tile_row(const typename TileKernels<T>::Tile& tile, const T* packed, index_t first, index_t row,
+                index_t column_block, std::byte* workspace) const {
     const index_t k = step_depth(first), width = kernels.columns;
     const bool add = accumulate || first > 0;
     const T* left = a.at(row, first);
@@ -156,10 +160,11 @@ struct Product {
 
 }  // namespace detail
 
-/// C = A B (mode overwrite; what C held is never read) or C += A B (accumulate), then the epilogue; ignore does nothing.
-/// Sums run over K in pieces of 384, in T, each piece in order; they depend on sizes and instruction set, not on threads.
-/// @param c [M, N], unit column stride  @param a [M, K]  @param b [K, N], each with unit stride along rows or columns (any
-/// other strides are right, but slow)  @param epilogue bias [N], gelu [M, N].  K = 0 counts as a product of zeros.
+/// C = A B (mode overwrite; what C held is never read) or C += A B (accumulate), then the epilogue; ignore does
+/// nothing. Sums run over K in pieces of 384, in T, each piece in order; they depend on sizes and instruction set, not
+/// on threads.
+/// @param c [M, N], unit column stride  @param a [M, K]  @param b [K, N], each with unit stride along rows or columns
+/// (any other strides are right, but slow)  @param epilogue bias [N], gelu [M, N].  K = 0 counts as a product of zeros.
 /// Uses shared scratch of 384 N elements.  Not for use inside a loop of the same Threads: see gemm_serial.
 template <class T>
 void gemm(Cpu& cpu, Matrix<T> c, std::type_identity_t<Matrix<const T>> a, std::type_identity_t<Matrix<const T>> b,
@@ -183,11 +188,12 @@ std::size_t gemm_serial_bytes(Isa isa, index_t m, index_t n, index_t k) {
   return round_up(product.packed_b(), alignment_bytes) + product.worker_bytes();
 }
 
-/// As gemm, on this thread alone, with a workspace of gemm_serial_bytes that starts on a multiple of alignment_bytes: for use
-/// inside a task.  Same sums as gemm.
+/// As gemm, on this thread alone, with a workspace of gemm_serial_bytes that starts on a multiple of alignment_bytes:
+/// for use inside a task.  Same sums as gemm.
 template <class T>
 void gemm_serial(Isa isa, std::byte* workspace, Matrix<T> c, std::type_identity_t<Matrix<const T>> a,
-                 std::type_identity_t<Matrix<const T>> b, GradMode mode, std::type_identity_t<Epilogue<T>> epilogue = {}) {
+                 std::type_identity_t<Matrix<const T>> b, GradMode mode,
+                 std::type_identity_t<Epilogue<T>> epilogue = {}) {
   if (mode == GradMode::ignore || c.rows == 0 || c.columns == 0) return;
   const detail::Product<T> product(isa, c, a, b, mode == GradMode::accumulate, epilogue);
   T* packed = reinterpret_cast<T*>(workspace);

@@ -42,22 +42,25 @@ template <class T>
 }  // namespace detail
 
 /// |x| by clearing the sign bit.
-[[gnu::always_inline]] SRA_FN inline float abs(float x) { return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x) & 0x7fffffffu); }
+[[gnu::always_inline]] SRA_FN inline float abs(float x) {
+  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x) & 0x7fffffffu);
+}
 [[gnu::always_inline]] SRA_FN inline double abs(double x) {
   return std::bit_cast<double>(std::bit_cast<std::uint64_t>(x) & 0x7fffffffffffffffu);
 }
 
 /// e^x.  Float: x = k ln 2 + r with |r| <= ln(2) / 2, degree-6 polynomial in r, times 2^k in two exact steps.
-/// Relative error at most 1.2e-7 (1.1 ulp) for results that are normal numbers, 1 unit of 2^-149 below; +inf above 88.7229,
-/// 0 below -103.98, NaN for NaN.  Double: std::exp.
+/// Relative error at most 1.2e-7 (1.1 ulp) for results that are normal numbers, 1 unit of 2^-149 below; +inf
+/// above 88.7229, 0 below -103.98, NaN for NaN.  Double: std::exp.
 template <class T>
 [[gnu::always_inline]] SRA_FN inline T exp(T x) {
   if constexpr (std::is_same_v<T, float>) {
-    constexpr float magic = 12582912.0f;                                           // 1.5 * 2^23: adding it rounds to an integer
+    constexpr float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
     const float y = detail::at_most(89.0f, detail::at_least(-105.0f, x));
     const float shifted = y * 1.44269504f + magic;
     const float k = shifted - magic;
-    const float r = (y - k * 0.693145751953125f) - k * 1.428606765330187e-06f;     // ln 2 in two parts: the first product is exact
+    const float r =
+        (y - k * 0.693145751953125f) - k * 1.428606765330187e-06f;  // ln 2 in two parts: the first product is exact
     float p = 0.0013814467238262296f;
     p = p * r + 0.008368780836462975f;
     p = p * r + 0.04166839271783829f;
@@ -73,9 +76,9 @@ template <class T>
   }
 }
 
-/// Square root of x >= 0 from an estimate of 1 / sqrt(x) and Newton's method, as compilers vectorise no call that may set
-/// errno.  Relative error at most 1.2e-7 (double: 2.3e-16) for normal numbers; 0 for 0; below 1e-20 absolute for subnormal
-/// floats; not for infinities.
+/// Square root of x >= 0 from an estimate of 1 / sqrt(x) and Newton's method, as compilers vectorise no call that may
+/// set errno.  Relative error at most 1.2e-7 (double: 2.3e-16) for normal numbers; 0 for 0; below 1e-20 absolute for
+/// subnormal floats; not for infinities.
 template <class T>
 [[gnu::always_inline]] SRA_FN inline T sqrt(T x) {
   if constexpr (std::is_same_v<T, float>) {
@@ -91,8 +94,8 @@ template <class T>
   }
 }
 
-/// 1 / (1 + e^-x), from e^-|x| so that both tails keep their relative error: at most 3e-7 in float.  Double: the same by
-/// std::exp.
+/// 1 / (1 + e^-x), from e^-|x| so that both tails keep their relative error: at most 3e-7 in float.  Double: the same
+/// by std::exp.
 template <class T>
 [[gnu::always_inline]] SRA_FN inline T sigmoid(T x) {
   const T e = exp(-abs(x));
@@ -100,8 +103,8 @@ template <class T>
   return select(x < T(0), e * s, s);
 }
 
-/// Hyperbolic tangent.  Float: odd polynomial of degree 11 for |x| < 0.55, (1 - e^-2|x|) / (1 + e^-2|x|) beyond; relative
-/// error at most 3e-7.  Double: std::tanh.
+/// Hyperbolic tangent.  Float: odd polynomial of degree 11 for |x| < 0.55, (1 - e^-2|x|) / (1 + e^-2|x|) beyond;
+/// relative error at most 3e-7.  Double: std::tanh.
 template <class T>
 [[gnu::always_inline]] SRA_FN inline T tanh(T x) {
   if constexpr (std::is_same_v<T, float>) {

@@ -11,7 +11,8 @@
 // How a kernel must be written so that g++ -O2 (whose vectoriser takes only loops of known trip count without a
 // remainder) and clang++ -O2 turn it into packed code of the instruction set, without flags:
 //
-//   * a functor or lambda defined outside any target function; what it calls is marked [[gnu::always_inline]] (g++ inlines
+//   * a functor or lambda defined outside any target function; what it calls is marked [[gnu::always_inline]] (g++
+//   inlines
 //     all of it anyway, clang++ only the kernel itself and what is small);
 //   * loops over `lanes` = 64 elements, a constant; rows are cut into blocks of 64, tails are filled with zeros;
 //   * blocks live in local arrays (load_block, loops, store_block), so that no two pointers may alias;
@@ -103,8 +104,8 @@ template <class Kernel>
 
 template <class Kernel>
 [[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"), gnu::flatten]] void run_avx512(const Kernel& kernel,
-                                                                                         index_t begin, index_t end,
-                                                                                         int worker) {
+                                                                                             index_t begin, index_t end,
+                                                                                             int worker) {
   kernel(begin, end, worker);
 }
 #endif
@@ -122,8 +123,8 @@ void run_as(Isa isa, index_t begin, index_t end, int worker, const Kernel& kerne
   detail::run_portable(kernel, begin, end, worker);
 }
 
-/// Calls kernel(index_t begin, index_t end, int worker) for the chunks [0, grain), [grain, 2 grain), ... of [0, rows), in
-/// parallel, in code of cpu.isa().  Chunks do not depend on the number of threads.  @param grain rows per chunk, > 0
+/// Calls kernel(index_t begin, index_t end, int worker) for the chunks [0, grain), [grain, 2 grain), ... of [0, rows),
+/// in parallel, in code of cpu.isa().  Chunks do not depend on the number of threads.  @param grain rows per chunk, > 0
 template <class Kernel>
 void for_rows(Cpu& cpu, index_t rows, index_t grain, const Kernel& kernel) {
   const Isa isa = cpu.isa();

@@ -28,8 +28,9 @@ namespace detail {
 
 }  // namespace detail
 
-/// panel[i * width + j] = source[i * step + j * stride] for i < count, j < used; 0 for used <= j < width: a panel of `used`
-/// rows or columns that are `stride` apart, `count` long with `step` between neighbours.  Source and panel are apart.
+/// panel[i * width + j] = source[i * step + j * stride] for i < count, j < used; 0 for used <= j < width: a panel of
+/// `used` rows or columns that are `stride` apart, `count` long with `step` between neighbours.  Source and panel are
+/// apart.
 template <class T>
 void pack_panel(T* panel, index_t width, index_t used, index_t count, const T* source, index_t step, index_t stride) {
   if (used < width)

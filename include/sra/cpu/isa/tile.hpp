@@ -10,8 +10,9 @@
 
 namespace sra::backend {
 
-/// c[r, j] = (accumulate ? c[r, j] : 0) + sum over i < k of a[r, i] b[i, j], for the rows of the kernel and its two vectors
-/// of columns.  a[r, i] lies at a + r * a_row + i * a_step, b is a packed panel [k, columns], c has unit column stride.
+/// c[r, j] = (accumulate ? c[r, j] : 0) + sum over i < k of a[r, i] b[i, j], for the rows of the kernel and its two
+/// vectors of columns.  a[r, i] lies at a + r * a_row + i * a_step, b is a packed panel [k, columns], c has unit column
+/// stride.
 template <class T>
 using TileFunction = void (*)(index_t k, const T* a, index_t a_row, index_t a_step, const T* b, T* c, index_t c_row,
                               bool accumulate);
@@ -34,7 +35,7 @@ namespace detail {
 
 template <class T, std::size_t... R>
 void tile_portable(index_t k, const T* a, index_t a_row, index_t a_step, const T* b, T* c, index_t c_row,
-                  bool accumulate) {
+                   bool accumulate) {
   typedef T Vector __attribute__((vector_size(16), may_alias));
   typedef T Loose __attribute__((vector_size(16), aligned(alignof(T)), may_alias));
   constexpr index_t n = 16 / sizeof(T);
@@ -54,8 +55,8 @@ void tile_portable(index_t k, const T* a, index_t a_row, index_t a_step, const T
 
 #if defined(__x86_64__) || defined(__i386__)
 template <class T, std::size_t... R>
-[[gnu::target("avx2,fma")]] void tile_avx2(index_t k, const T* a, index_t a_row, index_t a_step, const T* b, T* c, index_t c_row,
-              bool accumulate) {
+[[gnu::target("avx2,fma")]] void tile_avx2(index_t k, const T* a, index_t a_row, index_t a_step, const T* b, T* c,
+                                           index_t c_row, bool accumulate) {
   typedef T Vector __attribute__((vector_size(32), may_alias));
   typedef T Loose __attribute__((vector_size(32), aligned(alignof(T)), may_alias));
   constexpr index_t n = 32 / sizeof(T);
@@ -74,8 +75,9 @@ template <class T, std::size_t... R>
 }
 
 template <class T, std::size_t... R>
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]] void tile_avx512(index_t k, const T* a, index_t a_row, index_t a_step, const T* b, T* c, index_t c_row,
-                bool accumulate) {
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]] void tile_avx512(index_t k, const T* a, index_t a_row,
+                                                                                index_t a_step, const T* b, T* c,
+                                                                                index_t c_row, bool accumulate) {
   typedef T Vector __attribute__((vector_size(64), may_alias));
   typedef T Loose __attribute__((vector_size(64), aligned(alignof(T)), may_alias));
   constexpr index_t n = 64 / sizeof(T);
