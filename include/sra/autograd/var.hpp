@@ -25,12 +25,19 @@ void touch(C& context, Slot& slot) {
     return;
   }
   Slot& parent = *slot.parent;
-  const bool first = !parent.filled;
+  const bool first = parent.state ? *parent.state == unwritten : !parent.filled;
   touch(context, parent);
   if (first) zero_memory(context, parent.data, parent.bytes);
   parent.filled = true;
+  if (parent.state) *parent.state = written;
   slot.data = static_cast<std::byte*>(parent.data) + slot.offset;
   slot.filled = true;
+}
+
+/// Whether the slot is that of a frozen parameter or of a part of one.
+inline bool is_frozen(const Slot* slot) {
+  while (slot->parent) slot = slot->parent;
+  return slot->state && *slot->state == frozen;
 }
 
 }  // namespace detail
@@ -71,9 +78,8 @@ struct Var {
     if constexpr (!C::recording) {
       return {};
     } else {
-      if (!slot) return {};
+      if (!slot || detail::is_frozen(slot)) return {};
       if (slot->state) {
-        if (*slot->state == frozen) return {};
         const bool first = *slot->state == unwritten;
         *slot->state = written;
         return {at(slot->data), first ? GradMode::overwrite : GradMode::accumulate};

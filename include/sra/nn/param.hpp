@@ -123,7 +123,7 @@ auto leaf(C& context, const Param<E...>& p) {
   Slot* slot = nullptr;
   if constexpr (C::recording) {
     if (table.gradients && p.kind == ParamKind::trained) {
-      slot = context.slot(0);
+      slot = context.slot(sizeof(W) * static_cast<std::size_t>(Shape<E...>{}.size()));
       slot->data = table.gradients + p.offset;
       slot->state = table.states + p.ordinal;
     }
