@@ -2,8 +2,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <signal.h>
 #include <sys/resource.h>
+
+#include <csignal>
 
 namespace sra::test {
 

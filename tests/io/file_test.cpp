@@ -2,19 +2,18 @@
 // SPDX-License-Identifier: MIT
 #define BOOST_TEST_MODULE file
 #define BOOST_TEST_DYN_LINK
-#include <boost/test/unit_test.hpp>
+#include <sra/io/file.hpp>
 
 #include "file_size_limit.hpp"
 #include "temporary_folder.hpp"
 
-#include <sra/io/file.hpp>
-
-#include <signal.h>
+#include <boost/test/unit_test.hpp>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <cstring>
 #include <random>

@@ -1,4 +1,4 @@
-// Files that are whole or absent: atomic replacement of a file, and a read-only map of one.
+// Files that survive what may happen: atomic replacement, appending of whole lines, and a read-only map.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -192,6 +192,59 @@ void atomic_write(const std::filesystem::path& path, Writer&& writer) {
   std::forward<Writer>(writer)(out);
   temporary.publish();
 }
+
+/// A file of lines that grows at its end, for logs.
+class LineFile {
+ public:
+  /// Opens for appending, makes the file if there is none; a last line without its end is cut off.
+  /// @throws Error "LineFile: path: …" if the file cannot be opened or repaired
+  explicit LineFile(const std::filesystem::path& path)
+      : path_(path.string()), file_(detail::open_file(path, O_RDWR | O_CREAT | O_APPEND)) {
+    if (!file_) throw failure("cannot open", errno);
+    struct stat status {};
+    if (::fstat(file_.get(), &status) != 0) throw failure("cannot read its size", errno);
+    regular_ = S_ISREG(status.st_mode);
+    if (regular_) repair(status.st_size);
+  }
+
+  /// Hands whole lines to the system.  @throws Error if they could not be written; then nothing of them stays
+  void append(std::string_view lines) {
+    const std::size_t written = detail::write_fully(file_.get(), lines.data(), lines.size());
+    if (written == lines.size()) return;
+    const int code = errno;
+    if (regular_ && written > 0) {
+      const off_t end = ::lseek(file_.get(), 0, SEEK_CUR);
+      if (::ftruncate(file_.get(), end - static_cast<off_t>(written)) != 0) {
+        throw failure("cannot remove half a line", errno);
+      }
+    }
+    throw failure(text("cannot write ", lines.size(), " bytes"), code);
+  }
+
+ private:
+  Error failure(const std::string& what, int code) const {
+    return detail::system_failure("LineFile", path_, what, code);
+  }
+
+  /// Cuts the file behind its last end of line.
+  void repair(off_t size) {
+    char block[4096];
+    off_t end = size;
+    while (end > 0) {
+      const off_t begin = end > off_t{sizeof block} ? end - off_t{sizeof block} : 0;
+      const ssize_t n = ::pread(file_.get(), block, static_cast<std::size_t>(end - begin), begin);
+      if (n != end - begin) throw failure("cannot read its end", n < 0 ? errno : EIO);
+      const std::size_t last = std::string_view(block, static_cast<std::size_t>(n)).rfind('\n');
+      end = last == std::string_view::npos ? begin : begin + static_cast<off_t>(last) + 1;
+      if (last != std::string_view::npos) break;
+    }
+    if (end != size && ::ftruncate(file_.get(), end) != 0) throw failure("cannot cut off half a line", errno);
+  }
+
+  std::string path_;
+  detail::Descriptor file_;
+  bool regular_ = false;
+};
 
 /// A file's bytes, mapped read-only for as long as the object lives.  Replacing the file by atomic_write leaves the map
 /// as it was; a file that somebody else truncates in place meanwhile ends the process (SIGBUS), as with every map.

@@ -2,19 +2,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <sra/core/error.hpp>
 #include <sra/io/file.hpp>
 #include <sra/io/json.hpp>
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <concepts>
-#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <initializer_list>
@@ -78,14 +71,7 @@ class JsonLines {
  public:
   /// Opens for appending, makes the file if there is none.  A last line without its end, left by a killed process, is
   /// cut off.  @throws Error if the file cannot be opened or repaired
-  explicit JsonLines(const std::filesystem::path& path)
-      : path_(path.string()), file_(detail::open_file(path, O_RDWR | O_CREAT | O_APPEND)) {
-    if (!file_) throw failure("cannot open", errno);
-    struct stat status {};
-    if (::fstat(file_.get(), &status) != 0) throw failure("cannot read its size", errno);
-    regular_ = S_ISREG(status.st_mode);
-    if (regular_) repair(status.st_size);
-  }
+  explicit JsonLines(const std::filesystem::path& path) : file_(path) {}
 
   /// Appends one line.  @throws Error if it could not be written; then nothing of it stays in the file
   void write(std::initializer_list<JsonField> fields) { write(std::span(fields.begin(), fields.size())); }
@@ -98,44 +84,11 @@ class JsonLines {
       field.value.append_to(line_);
     }
     line_ += "}\n";
-    const std::size_t written = detail::write_fully(file_.get(), line_.data(), line_.size());
-    if (written == line_.size()) return;
-    const int code = errno;
-    if (regular_ && written > 0) {
-      const off_t end = ::lseek(file_.get(), 0, SEEK_CUR);
-      if (::ftruncate(file_.get(), end - static_cast<off_t>(written)) != 0) {
-        throw failure("cannot remove half a line", errno);
-      }
-    }
-    throw failure(text("cannot write a line of ", line_.size(), " bytes"), code);
+    file_.append(line_);
   }
 
  private:
-  Error failure(const std::string& what, int code) const {
-    return detail::system_failure("JsonLines", path_, what, code);
-  }
-
-  /// Cuts the file behind its last end of line.
-  void repair(off_t size) {
-    char block[4096];
-    off_t end = size;
-    while (end > 0) {
-      const off_t begin = end > off_t{sizeof block} ? end - off_t{sizeof block} : 0;
-      const ssize_t n = ::pread(file_.get(), block, static_cast<std::size_t>(end - begin), begin);
-      if (n != end - begin) throw failure("cannot read its end", n < 0 ? errno : EIO);
-      const std::size_t last = std::string_view(block, static_cast<std::size_t>(n)).rfind('\n');
-      if (last != std::string_view::npos) {
-        end = begin + static_cast<off_t>(last) + 1;
-        break;
-      }
-      end = begin;
-    }
-    if (end != size && ::ftruncate(file_.get(), end) != 0) throw failure("cannot cut off half a line", errno);
-  }
-
-  std::string path_;
-  detail::Descriptor file_;
-  bool regular_ = false;
+  LineFile file_;
   std::string line_;  // kept, so that writing does not allocate
 };
 

@@ -209,8 +209,8 @@ class SafeTensors {
     const std::string* nearest = nullptr;
     std::size_t best = std::numeric_limits<std::size_t>::max();
     for (const TensorInfo& info : tensors_) {
-      const auto [shorter, longer] = std::minmax(info.name.size(), name.size());
-      if (longer - shorter >= best) continue;
+      const std::size_t a = info.name.size(), b = name.size();
+      if ((a > b ? a - b : b - a) >= best) continue;  // the distance is at least that
       const std::size_t distance = detail::edit_distance(info.name, name);
       if (distance < best) nearest = &info.name;
       best = std::min(best, distance);
