@@ -19,6 +19,7 @@
 #include <sra/cpu/update.hpp>
 
 #include <sra/alignment/sra_loss.hpp>
+#include <sra/data/prefetch.hpp>
 #include <sra/data/shapes.hpp>
 #include <sra/io/grid.hpp>
 #include <sra/io/npy.hpp>
@@ -29,4 +30,4 @@
 #include <sra/ops/normalize.hpp>
 #include <sra/ops/slice.hpp>
 #include <sra/ops/softmax.hpp>
-#include <sra/train/engine.hpp>
+#include <sra/train/trainer.hpp>

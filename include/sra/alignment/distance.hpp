@@ -2,16 +2,19 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sra/core/error.hpp>
 #include <sra/core/schedule.hpp>
 #include <sra/ops/distance.hpp>
 #include <sra/ops/reduce.hpp>
 
 #include <concepts>
+#include <string>
 
 namespace sra {
 
 /// 1 − cos of each token's features, averaged.  The paper's form, and REPA's (arXiv:2410.06940).
 struct Cosine {
+  std::string describe() const { return "Cosine"; }
   static Schedule default_weight() { return constant(0.5); }
   /// @param a, b [B, T, D]  @return one number
   template <Variable A, Variable B>
@@ -22,6 +25,7 @@ struct Cosine {
 
 /// 1 − cos over the tokens of each channel, averaged: what the released code of arXiv:2505.02831 computes by default.
 struct TokenCosine {
+  std::string describe() const { return "TokenCosine"; }
   static Schedule default_weight() { return constant(0.5); }
   template <Variable A, Variable B>
   auto operator()(A a, B b) const {
@@ -32,6 +36,7 @@ struct TokenCosine {
 /// Smooth L1 with threshold beta: d²/(2β) if |d| < β, else |d| − β/2, averaged over all elements.   Girshick 2015, arXiv:1504.08083.
 struct SmoothL1 {
   float beta = 0.05f;
+  std::string describe() const { return text("SmoothL1 beta ", beta); }
   static Schedule default_weight() { return authors_256(); }
   template <Variable A, Variable B>
   auto operator()(A a, B b) const {
@@ -41,6 +46,7 @@ struct SmoothL1 {
 
 /// Mean |d|.
 struct L1 {
+  std::string describe() const { return "L1"; }
   static Schedule default_weight() { return authors_256(); }
   template <Variable A, Variable B>
   auto operator()(A a, B b) const {
@@ -50,6 +56,7 @@ struct L1 {
 
 /// Mean d².
 struct L2 {
+  std::string describe() const { return "L2"; }
   static Schedule default_weight() { return authors_256(); }
   template <Variable A, Variable B>
   auto operator()(A a, B b) const {

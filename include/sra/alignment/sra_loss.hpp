@@ -8,6 +8,8 @@
 #include <sra/core/error.hpp>
 #include <sra/nn/align_head.hpp>
 
+#include <string>
+
 namespace sra {
 
 /// The student layer that suits a depth: the published pairs, else a quarter of the depth.
@@ -58,6 +60,12 @@ struct SRALoss {
   }
 
   auto taps() const { return sra::taps(student); }
+  /// One line for logs and for the comparison on resume.
+  std::string describe() const {
+    std::string of = "a distance of the user's";
+    if constexpr (requires { distance.describe(); }) of = distance.describe();
+    return text("SRALoss student ", student.index(), " teacher ", teacher.index(), " ", of, " t_max ", t_max);
+  }
   /// The weighted distance of one micro-batch.  @param pass the step  @param parameters the head  @return one number
   template <class P, class Parameters>
   auto operator()(P& pass, const Parameters& parameters) const {
@@ -81,6 +89,7 @@ struct NoAlignment {
   template <class Model>
   void check() const {}
   auto taps() const { return sra::taps(); }
+  std::string describe() const { return "NoAlignment"; }
 };
 
 }  // namespace sra

@@ -3,12 +3,14 @@
 #pragma once
 
 #include <sra/autograd/var.hpp>
+#include <sra/core/error.hpp>
 #include <sra/core/philox.hpp>
 #include <sra/diffusion/path.hpp>
 #include <sra/expr/pointwise.hpp>
 #include <sra/ops/reduce.hpp>
 
 #include <cstdint>
+#include <string>
 
 namespace sra {
 
@@ -33,6 +35,10 @@ template <class Path = LinearPath>
 struct FlowMatching {
   using path = Path;
   TimeDistribution time = TimeDistribution::uniform;
+
+  std::string describe() const {
+    return text("FlowMatching ", Path::name, time == TimeDistribution::uniform ? " uniform" : " lognormal");
+  }
 
   /// Draws times of a batch.  @param t [B], written
   template <Context C, class W>

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sra/core/error.hpp>
 #include <sra/models/config.hpp>
 #include <sra/nn/dit_block.hpp>
 #include <sra/nn/embedding.hpp>
@@ -10,6 +11,8 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <string>
+#include <string_view>
 
 namespace sra {
 
@@ -113,6 +116,30 @@ struct SiT {
     return (*this)(x, t, y, [](int, const auto&) {});
   }
 };
+
+/// One line that names a model: sizes and condition.
+template <class Model>
+std::string summary() {
+  constexpr DiTConfig c = Model::config;
+  std::string s = text(c.height, "x", c.width, "x", c.channels, " patch ", c.patch, " hidden ", c.hidden, " depth ", c.depth,
+                       " heads ", c.heads, " mlp_ratio ", c.mlp_ratio);
+  if (c.qk_norm) s += " qk_norm";
+  if (c.learn_sigma) s += " learn_sigma";
+  return text(s, " condition ", Model::Condition::name, " ", Model::Condition::count);
+}
+
+/// Every parameter's key and shape and the total, one line each.
+template <class Model>
+std::string describe(const Model& model) {
+  std::string lines = summary<Model>() + "\n";
+  index_t total = 0;
+  for_each_param(model, [&](const std::string& name, const auto& p) {
+    using P = std::remove_cvref_t<decltype(p)>;
+    lines += text(name, " ", to_string(typename P::shape{}), " ", P::size, "\n");
+    total += P::size;
+  });
+  return lines + text("parameters ", total, ", forward GFLOP per image ", Model::config.depth * block_flops(Model::config, 1) / 1e9, "\n");
+}
 
 // Published sizes with the alignment head (4 D² + 3 D), arXiv:2505.02831 and its released checkpoints.
 static_assert(parameter_count<SiT<sit_s_2>>() + 4 * 384 * 384 + 3 * 384 == 33'548'176);

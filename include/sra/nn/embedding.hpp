@@ -2,12 +2,14 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sra/core/error.hpp>
 #include <sra/nn/linear.hpp>
 #include <sra/ops/embedding.hpp>
 #include <sra/ops/patch.hpp>
 
 #include <cmath>
 #include <cstdint>
+#include <string>
 
 namespace sra {
 
@@ -71,6 +73,7 @@ template <int N>
 struct Classes {
   static constexpr int count = N;
   static constexpr int null_class = N;
+  static constexpr const char* name = "Classes";
   using View = sra::View<const std::int32_t, Shape<dynamic>>;  ///< [B], in [0, N]
 
   /// Every sample's label becomes the null class with probability p, by a draw of its own.  @return [B]
@@ -79,6 +82,23 @@ struct Classes {
     const auto kept = context.template tensor<std::int32_t>(labels.shape);
     drop_labels(context, kept, labels, key, p, null_class);
     return kept;
+  }
+  /// The labels and then as often the null class: both halves of guidance.  @return [2 B]
+  template <Context C>
+  static View with_null(C& context, View labels) {
+    static_assert(N < (1 << 24), "Classes<N>: labels are copied through float");
+    const index_t n = labels.shape.batch;
+    const auto both = context.template tensor<std::int32_t>(Shape<dynamic>{2 * n});
+    copy(context, samples_of(both, 0, n), labels);
+    fill(context, samples_of(both, n, n), null_class);
+    return both;
+  }
+  /// The first label outside [0, N] as a sentence, or "".  @param labels in host memory
+  static std::string complaint(View labels) {
+    for (index_t b = 0; b < labels.shape.batch; ++b)
+      if (labels.data[b] < 0 || labels.data[b] > N)
+        return text("sample ", b, ": expected a label in [0, ", N, ") or the null class ", N, ", got ", labels.data[b]);
+    return "";
   }
 
   template <int Width>
@@ -106,6 +126,7 @@ struct Classes {
 template <int K>
 struct Vector {
   static constexpr int count = K;
+  static constexpr const char* name = "Vector";
   using View = sra::View<const float, Shape<dynamic, K>>;  ///< [B, K]
 
   /// Every sample's vector becomes zero with probability p, by a draw of its own.  @return [B, K]
@@ -114,6 +135,15 @@ struct Vector {
     const auto kept = context.template tensor<float>(vectors.shape);
     drop_rows(context, kept, vectors, key, p);
     return kept;
+  }
+  /// The vectors and then as many zeros: both halves of guidance.  @return [2 B, K]
+  template <Context C>
+  static View with_null(C& context, View vectors) {
+    const index_t n = vectors.shape.batch;
+    const auto both = context.template tensor<float>(Shape<dynamic, K>{2 * n});
+    copy(context, samples_of(both, 0, n), vectors);
+    fill(context, samples_of(both, n, n), 0.0f);
+    return both;
   }
 
   template <int Width>
@@ -135,6 +165,7 @@ struct Vector {
 /// There is no condition.
 struct Unconditional {
   static constexpr int count = 0;
+  static constexpr const char* name = "Unconditional";
   struct View {};
 
   template <Context C, class Key>

@@ -102,6 +102,25 @@ class Engine {
     return {double(losses_[0]), double(losses_[1]), double(scheduled_[0]), double(losses_[2])};
   }
 
+  /// Bytes that a micro-batch of this size takes beside the parameters' buffers; reserves them.
+  std::size_t plan(index_t batch) {
+    workspace_.plan(true);
+    try {
+      forward_backward({{nullptr, typename Model::ImageShape{batch}}, {}}, {}, {}, 0, 1);
+    } catch (...) {
+      workspace_.roll_back();
+      workspace_.plan(false);
+      throw;
+    }
+    workspace_.roll_back();
+    const std::size_t activations = workspace_.activations.peak(), gradients = workspace_.gradients.peak();
+    workspace_.plan(false);
+    workspace_.activations.reserve(activations);
+    workspace_.gradients.reserve(gradients);
+    begin(progress_);
+    return activations + gradients;
+  }
+
   /// The denoising loss of each sample of the last micro-batch.
   const std::vector<W>& denoising_per_sample() const { return per_sample_; }
 

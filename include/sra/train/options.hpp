@@ -1,0 +1,49 @@
+// Everything that a training run can be told.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sra/core/error.hpp>
+#include <sra/core/schedule.hpp>
+#include <sra/core/settings.hpp>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace sra {
+
+/// Settings of a Trainer; the defaults are the authors' where they have one (arXiv:2505.02831, released code).
+template <class Align, class Objective>
+struct TrainerOptions {
+  std::string run{};                    ///< folder of checkpoints, log and pictures; resumed if it exists; empty: nothing is written
+  index_t batch = 256;                  ///< samples per update
+  index_t accumulate = 1;               ///< micro-batches per update; divides batch
+  std::uint64_t seed = 0;               ///< of everything random
+  Schedule lr = constant(1e-4);
+  AdamW<double> adamw{};                ///< lr in it is not used: see lr
+  double clip = 1.0;                    ///< largest gradient norm; 0: no clipping
+  std::vector<double> ema{0.9999};      ///< decays; the first average is the teacher and what samplers use
+  bool ema_warmup = true;               ///< decay min(decay, (1 + n) / (10 + n)) at update n
+  float dropout = 0.1f;                 ///< probability that a sample's condition becomes the null condition
+  Align align{};
+  Objective objective{};
+  std::vector<std::string> frozen{};    ///< name patterns of parameters that are not updated; '*' stands for anything
+  int max_skipped = 10;                 ///< non-finite steps in a row that are an error
+  int keep = 3;                         ///< newest checkpoints that stay
+  int threads = 0;                      ///< 0: the cores of this process
+  int readers = 1;                      ///< threads that read data ahead
+  bool quiet = false;                   ///< step.log() writes its file only
+};
+
+/// Whether a name matches a pattern in which '*' stands for any run of characters.
+inline bool matches(std::string_view pattern, std::string_view name) {
+  if (pattern.empty()) return name.empty();
+  if (pattern[0] == '*') {
+    for (std::size_t i = 0; i <= name.size(); ++i)
+      if (matches(pattern.substr(1), name.substr(i))) return true;
+    return false;
+  }
+  return !name.empty() && pattern[0] == name[0] && matches(pattern.substr(1), name.substr(1));
+}
+
+}  // namespace sra

@@ -1,0 +1,39 @@
+// SIGINT and SIGTERM as a question that the training loop asks between steps.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <csignal>
+
+namespace sra {
+
+/// While it lives, SIGINT and SIGTERM only set a flag; a second SIGINT does what it did before.  Restores what it found.
+class SignalGuard {
+ public:
+  SignalGuard() {
+    flag() = 0;
+    struct sigaction action {};
+    action.sa_handler = [](int) { flag() = 1; };
+    action.sa_flags = static_cast<int>(SA_RESETHAND);
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, &before_[0]);
+    sigaction(SIGTERM, &action, &before_[1]);
+  }
+  ~SignalGuard() {
+    sigaction(SIGINT, &before_[0], nullptr);
+    sigaction(SIGTERM, &before_[1], nullptr);
+  }
+  SignalGuard(const SignalGuard&) = delete;
+  SignalGuard& operator=(const SignalGuard&) = delete;
+
+  /// Whether a signal has come.
+  bool asked() const { return flag() != 0; }
+
+ private:
+  static volatile std::sig_atomic_t& flag() {
+    static volatile std::sig_atomic_t value = 0;
+    return value;
+  }
+  struct sigaction before_[2] {};
+};
+
+}  // namespace sra

@@ -1,0 +1,164 @@
+// The range behind `for (auto step : trainer.train(data, steps))`, and what a step offers.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sra/data/prefetch.hpp>
+#include <sra/io/grid.hpp>
+#include <sra/io/json_lines.hpp>
+#include <sra/train/progress_line.hpp>
+#include <sra/train/signals.hpp>
+
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace sra {
+
+namespace detail {
+
+/// Sums since the last log line.
+struct Since {
+  index_t steps = 0;
+  double start = now_seconds(), denoising = 0, alignment = 0, total = 0;
+};
+
+}  // namespace detail
+
+/// The training loop as a range of steps.  Made by Trainer::train.
+template <class Trainer, Dataset D>
+class TrainLoop {
+ public:
+  using Model = std::remove_cvref_t<decltype(std::declval<Trainer&>().model())>;
+  static_assert(std::is_same_v<typename D::Sample::shape, typename Model::ImageShape>,
+                "Trainer::train: the data's images must have the model's height, width and channels");
+
+  /// One finished update.
+  class Step {
+   public:
+    explicit Step(TrainLoop& loop) : loop_(&loop) {}
+    /// Finished updates, 1-based.
+    index_t number() const { return loop_->trainer_.step_number(); }
+    /// Whether this is every n-th step, or the last.
+    bool every(index_t n) const { return number() % n == 0 || number() == loop_->steps_; }
+    const auto& report() const { return loop_->trainer_.last(); }
+    /// Writes the run's log and shows progress: means since the last call.
+    void log() { loop_->log(); }
+    /// Writes a checkpoint.
+    void save() { loop_->trainer_.save(); }
+
+   private:
+    TrainLoop* loop_;
+  };
+
+  struct End {};
+  class Iterator {
+   public:
+    using iterator_category = std::input_iterator_tag;
+    using value_type = Step;
+    using difference_type = std::ptrdiff_t;
+    explicit Iterator(TrainLoop& loop) : loop_(&loop) {}
+    Step operator*() const { return Step(*loop_); }
+    Iterator& operator++() {
+      loop_->advance();
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    bool operator==(End) const { return loop_->done_; }
+
+   private:
+    TrainLoop* loop_;
+  };
+
+  TrainLoop(Trainer& trainer, const D& data, index_t steps)
+      : trainer_(trainer), data_(data), steps_(steps), micro_(trainer.options().batch / trainer.options().accumulate),
+        source_(std::make_unique<Prefetcher<D>>(
+            data, PrefetchOptions{.seed = trainer.options().seed, .batch = micro_, .threads = trainer.options().readers})) {
+    index_t items = 0;
+    if constexpr (Finite<D>) items = static_cast<index_t>(data.size());
+    trainer_.set_length(steps, items);
+    if constexpr (requires { Model::Condition::null_class; })
+      if (const auto classes = class_count(data); classes && *classes > Model::Condition::count)
+        throw Error(text("Trainer::train: expected data of at most ", Model::Condition::count, " classes, got ", *classes));
+  }
+
+  /// Runs the first step.
+  Iterator begin() {
+    signals_ = std::make_unique<SignalGuard>();
+    trainer_.engine().plan(micro_);
+    first_ = trainer_.step_number();
+    advance();
+    return Iterator(*this);
+  }
+  End end() const { return {}; }
+
+  /// Items of the data that could not be read so far.
+  Unreadable unreadable() const { return source_->unreadable(); }
+
+ private:
+  void advance() {
+    const bool asked = signals_->asked();
+    if (trainer_.step_number() >= steps_ || asked) {
+      done_ = true;
+      if (trainer_.step_number() != trainer_.saved_step()) trainer_.save();
+      progress_.finish();
+      if (asked && !trainer_.options().quiet) std::fprintf(stderr, "stopped by a signal after step %lld\n", static_cast<long long>(trainer_.step_number()));
+      signals_.reset();
+      trainer_.engine().workspace().thaw();
+      return;
+    }
+    const auto first = trainer_.step_number() * trainer_.options().accumulate;
+    const auto& report = trainer_.accumulated_step([&](index_t k) { return micro_batch(source_->get(first + k)); });
+    if (trainer_.step_number() - first_ == 2) trainer_.engine().workspace().freeze();
+    ++since_.steps;
+    since_.denoising += report.losses.denoising;
+    since_.alignment += report.losses.alignment;
+    since_.total += report.losses.total;
+  }
+
+  MicroBatch<Model> micro_batch(const Batch<typename D::Sample>& batch) const {
+    MicroBatch<Model> micro{batch.images(), {}};
+    if constexpr (requires { Model::Condition::null_class; })
+      micro.condition = dense(batch.labels().data(), Shape<dynamic>{batch.size()});
+    return micro;
+  }
+
+  void log() {
+    const auto& r = trainer_.last();
+    const index_t step = trainer_.step_number();
+    const double n = static_cast<double>(since_.steps > 0 ? since_.steps : 1);
+    const double seconds = now_seconds() - since_.start, per_step = seconds / n;
+    const double rate = static_cast<double>(trainer_.options().batch) / per_step;
+    if (JsonLines* file = trainer_.log_file())
+      file->write({{"step", step}, {"epoch", trainer_.progress().epoch}, {"denoising", since_.denoising / n},
+                   {"alignment", since_.alignment / n}, {"weight", r.losses.weight}, {"total", since_.total / n},
+                   {"gradient_norm", r.gradient_norm}, {"lr", r.lr}, {"skipped", trainer_.skipped()},
+                   {"unreadable", static_cast<index_t>(source_->unreadable().count)}, {"seconds_per_step", per_step},
+                   {"images_per_second", rate}});
+    if (!trainer_.options().quiet) {
+      char line[200];
+      std::snprintf(line, sizeof line, "step %lld/%lld  loss %.4f  denoising %.4f  alignment %.4f  |g| %.3f  %.1f img/s  eta %s",
+                    static_cast<long long>(step), static_cast<long long>(steps_), since_.total / n, since_.denoising / n,
+                    since_.alignment / n, r.gradient_norm, rate,
+                    clock_text(per_step * static_cast<double>(steps_ - step)).c_str());
+      progress_.show(line);
+    }
+    since_ = {};
+  }
+
+  Trainer& trainer_;
+  const D& data_;
+  index_t steps_, micro_, first_ = 0;
+  std::unique_ptr<Prefetcher<D>> source_;
+  std::unique_ptr<SignalGuard> signals_;
+  detail::Since since_{};
+  ProgressLine progress_;
+  bool done_ = false;
+};
+
+}  // namespace sra

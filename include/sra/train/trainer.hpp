@@ -1,0 +1,263 @@
+// The trainer: the loop, the run's folder, resume, signals, logs.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sra/data/prefetch.hpp>
+#include <sra/io/json_lines.hpp>
+#include <sra/train/checkpoint.hpp>
+#include <sra/train/engine.hpp>
+#include <sra/train/options.hpp>
+#include <sra/train/progress_line.hpp>
+#include <sra/train/signals.hpp>
+#include <sra/train/train_loop.hpp>
+
+#include <cstdio>
+#include <filesystem>
+#include <iterator>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace sra {
+
+/// What one update reports.
+struct StepReport {
+  Losses losses{};            ///< means over the update's micro-batches
+  double gradient_norm = 0;   ///< before clipping
+  double lr = 0;
+  bool skipped = false;       ///< the gradient was not finite; nothing was changed
+};
+
+/// Trains a model with an alignment.  Owns backend, parameters, optimizer, averages and the run's folder.
+///
+///     sra::Trainer<Model, Align> trainer{{.run = "runs/a", .batch = 64}};     // resumes if the run exists
+///     for (auto step : trainer.train(data, 10'000)) {                         // SIGINT and SIGTERM save, then end the loop
+///       if (step.every(100)) step.log();
+///     }
+///
+/// @tparam Model SiT<…>  @tparam Align SRALoss<…>, NoAlignment or one of yours  @tparam T float, or double for checks
+template <class Model, class Align = NoAlignment, Backend B = Cpu, class T = float, class Objective = FlowMatching<>>
+class Trainer {
+ public:
+  using Options = TrainerOptions<Align, Objective>;
+  using Core = Engine<Model, Align, Objective, B, T>;
+  using W = typename Core::W;
+
+  /// @throws Error for settings out of range, a run of another configuration, or a damaged checkpoint
+  explicit Trainer(Options options = {})
+      : options_(std::move(options)),
+        backend_({.threads = options_.threads}),
+        engine_(backend_, options_.align, options_.objective, static_cast<int>(options_.ema.size())) {
+    check_options();
+    update_settings_ = {options_.adamw, options_.clip, options_.ema, options_.ema_warmup};
+    freeze_parameters();
+    engine_.store().initialise(options_.seed);
+    run_.settings = settings();
+    if (!options_.run.empty()) open_run();
+  }
+
+  B& backend() { return backend_; }
+  Core& engine() { return engine_; }
+  const Core& engine() const { return engine_; }
+  const Options& options() const { return options_; }
+  const Model& model() const { return engine_.store().module().model; }
+  /// Finished updates.
+  index_t step_number() const { return run_.step; }
+  /// Updates that were skipped because of a non-finite gradient.
+  index_t skipped() const { return run_.skipped; }
+  const StepReport& last() const { return last_; }
+
+  /// The values, the average (of decay number i) and the gradient of a parameter.  @throws Error for an unknown name
+  std::span<W> parameter(std::string_view name) { return part(engine_.store().master(), name); }
+  std::span<W> ema(std::string_view name, int i = 0) { return part(engine_.store().ema(i), name); }
+  std::span<const W> gradient(std::string_view name) { return part(engine_.store().gradient(), name); }
+
+  /// Losses and gradients of one batch; no update.  @param batch of any size  @param draws what is empty is drawn
+  Losses losses(const MicroBatch<Model>& batch, const Draws<Model, W>& draws = {}) {
+    check_batch(batch, 0);
+    engine_.begin(progress());
+    return engine_.run(batch, {options_.seed, run_.step, 0}, draws, options_.dropout, 1.0);
+  }
+
+  /// One update from one batch, for loops of one's own.
+  StepReport step(const MicroBatch<Model>& batch, const Draws<Model, W>& draws = {}) {
+    last_ = {};
+    last_.losses = losses(batch, draws);
+    return finish_update();
+  }
+
+  /// Micro-batches of one update: calls batch(k) for k in [0, accumulate).
+  template <class Source>
+  StepReport accumulated_step(Source&& batch) {
+    last_ = {};
+    engine_.begin(progress());
+    const double share = 1.0 / static_cast<double>(options_.accumulate);
+    const index_t size = options_.batch / options_.accumulate;
+    for (index_t k = 0; k < options_.accumulate; ++k) {
+      const MicroBatch<Model> micro = batch(k);
+      check_batch(micro, k * size);
+      const Losses l = engine_.run(micro, {options_.seed, run_.step, k * size}, {}, options_.dropout, share);
+      last_.losses.denoising += share * l.denoising;
+      last_.losses.alignment += share * l.alignment;
+      last_.losses.total += share * l.total;
+      last_.losses.weight = l.weight;
+    }
+    return finish_update();
+  }
+
+  /// The loop: goes on at the step where the run is and ends after `steps` updates or at a signal.  Saves at the end.
+  /// @param data must outlive the loop; its images must have the model's height, width and channels
+  template <Dataset D>
+  TrainLoop<Trainer, D> train(const D& data, index_t steps) {
+    return TrainLoop<Trainer, D>(*this, data, steps);
+  }
+  template <Dataset D>
+  TrainLoop<Trainer, D> train(const D&&, index_t) = delete;
+
+  /// Writes a checkpoint now and removes those beyond `keep`.  Without a run's folder: nothing.
+  void save() {
+    if (options_.run.empty()) return;
+    save_checkpoint(folder() / "checkpoints" / checkpoint_name(run_.step), engine_.store(), run_);
+    saved_step_ = run_.step;
+    auto all = checkpoints_in(folder() / "checkpoints");
+    for (std::size_t i = 0; options_.keep > 0 && i + static_cast<std::size_t>(options_.keep) < all.size(); ++i)
+      std::filesystem::remove(all[i]);
+  }
+  /// The step of the newest checkpoint of this process, or of the one it resumed; -1 if there is none.
+  index_t saved_step() const { return saved_step_; }
+
+  /// Replaces weights by those of a file with the keys model.* and ema.* (ema.* may be missing: then the averages follow
+  /// model.*).  @throws Error naming every missing or misshapen tensor, before anything is changed
+  void load_weights(const std::filesystem::path& path) {
+    const SafeTensors file(path);
+    const bool averages = file.find("ema." + engine_.store().parameters().front().name) != nullptr;
+    std::string wrong;
+    for (const std::string prefix : {"model.", "ema."})
+      for (const ParamInfo& p : engine_.store().parameters()) {
+        if (prefix == "ema." && !averages) continue;
+        const TensorInfo* info = file.find(prefix + p.name);
+        if (!info || info->shape != p.shape) wrong += text("\n  ", prefix, p.name, info ? ": another shape" : ": missing");
+      }
+    if (!wrong.empty()) throw Error(text("weights: ", path.string(), ": does not fit the model:", wrong));
+    for (const ParamInfo& p : engine_.store().parameters()) {
+      const auto values = file.read<W>("model." + p.name), mean = averages ? file.read<W>("ema." + p.name) : values;
+      std::copy(values.begin(), values.end(), engine_.store().master() + p.offset);
+      for (int i = 0; i < engine_.store().emas(); ++i) std::copy(mean.begin(), mean.end(), engine_.store().ema(i) + p.offset);
+    }
+  }
+
+  std::filesystem::path folder() const { return options_.run; }
+  /// The run's log, or nullptr.
+  JsonLines* log_file() { return log_ ? &*log_ : nullptr; }
+  /// Where the run is, for schedules.
+  Progress progress() const {
+    return {run_.step, total_steps_, items_ > 0 ? run_.step * options_.batch / items_ : 0};
+  }
+  /// What schedules may know of the run: its length and the data's; 0 if endless.
+  void set_length(index_t steps, index_t items) {
+    total_steps_ = steps;
+    items_ = items;
+  }
+
+ private:
+  void check_options() const {
+    const auto& o = options_;
+    if (o.batch < 1) throw Error(text("Trainer: batch: expected at least 1, got ", o.batch));
+    if (o.accumulate < 1 || o.batch % o.accumulate)
+      throw Error(text("Trainer: accumulate: expected a divisor of batch ", o.batch, ", got ", o.accumulate));
+    if (o.ema.empty()) throw Error("Trainer: ema: expected at least one decay, got none: the teacher is the first average");
+    for (const double d : o.ema)
+      if (!(d >= 0 && d <= 1)) throw Error(text("Trainer: ema: expected decays in [0, 1], got ", d));
+    if (!(o.dropout >= 0 && o.dropout <= 1)) throw Error(text("Trainer: dropout: expected a number in [0, 1], got ", o.dropout));
+    if (!(o.clip >= 0)) throw Error(text("Trainer: clip: expected a number >= 0, got ", o.clip));
+  }
+
+  void check_batch(const MicroBatch<Model>& batch, index_t first) const {
+    if (batch.images.shape.batch < 1)
+      throw Error(text("Trainer: expected a batch of at least 1 sample, got ", batch.images.shape.batch));
+    if constexpr (requires { Model::Condition::null_class; })
+      for (index_t b = 0; b < batch.condition.shape.batch; ++b) {
+        const index_t label = batch.condition.data[b];
+        if (label < 0 || label > Model::Condition::null_class)
+          throw Error(text("Trainer: step ", run_.step, ", sample ", first + b, ": expected a label in [0, ",
+                           Model::Condition::null_class, "), got ", label));
+      }
+  }
+
+  void freeze_parameters() {
+    if (options_.frozen.empty()) return;
+    const auto& list = engine_.store().parameters();
+    std::vector<bool> frozen(list.size());
+    for (const std::string& pattern : options_.frozen) {
+      bool any = false;
+      for (std::size_t i = 0; i < list.size(); ++i)
+        if (matches(pattern, list[i].name)) frozen[i] = any = true;
+      if (!any) throw Error(text("Trainer: frozen: expected a pattern that matches a parameter, got \"", pattern, "\""));
+    }
+    engine_.freeze(std::move(frozen));
+  }
+
+  StepReport finish_update() {
+    update_settings_.adamw.lr = last_.lr = options_.lr(progress());
+    const UpdateReport report = engine_.update(run_.step, update_settings_);
+    last_.gradient_norm = report.gradient_norm;
+    last_.skipped = report.skipped;
+    in_a_row_ = report.skipped ? in_a_row_ + 1 : 0;
+    run_.skipped += report.skipped;
+    ++run_.step;
+    if (in_a_row_ > 0 && in_a_row_ >= options_.max_skipped)
+      throw Error(text("Trainer: step ", run_.step, ": expected finite gradients, got ", in_a_row_,
+                       " steps in a row without; the first such parameter is ", engine_.first_not_finite()));
+    return last_;
+  }
+
+  /// What must not change between a run and its resumption.
+  std::map<std::string, std::string> settings() const {
+    const auto& o = options_;
+    std::map<std::string, std::string> s{
+        {"model", summary<Model>()}, {"objective", o.objective.describe()}, {"batch", std::to_string(o.batch)},
+        {"accumulate", std::to_string(o.accumulate)}, {"seed", std::to_string(o.seed)}, {"dropout", text(o.dropout)},
+        {"type", sizeof(W) == 8 ? "double" : "float"}};
+    s["align"] = "an alignment of the user's";
+    if constexpr (requires { o.align.describe(); }) s["align"] = o.align.describe();
+    s["adamw"] = text("beta1 ", o.adamw.beta1, " beta2 ", o.adamw.beta2, " eps ", o.adamw.eps, " weight_decay ",
+                      o.adamw.weight_decay, " clip ", o.clip);
+    for (const double d : o.ema) s["ema"] += text(d, " ");
+    s["ema"] += o.ema_warmup ? "warm-up" : "fixed";
+    for (const std::string& pattern : o.frozen) s["frozen"] += pattern + " ";
+    return s;
+  }
+
+  void open_run() {
+    namespace fs = std::filesystem;
+    std::error_code code;
+    fs::create_directories(folder() / "checkpoints", code);
+    if (code) throw Error(text("Trainer: run ", options_.run, ": cannot make the folder: ", code.message()));
+    if (const auto all = checkpoints_in(folder() / "checkpoints"); !all.empty()) {
+      run_ = load_checkpoint(all.back(), engine_.store(), run_.settings);
+      saved_step_ = run_.step;
+    }
+    log_.emplace(folder() / "log.jsonl");
+  }
+
+  std::span<W> part(W* buffer, std::string_view name) {
+    const ParamInfo& p = engine_.store().find(name);
+    return {buffer + p.offset, static_cast<std::size_t>(p.size)};
+  }
+
+  Options options_;
+  B backend_;
+  Core engine_;
+  UpdateSettings update_settings_;
+  RunState run_;
+  StepReport last_;
+  std::optional<JsonLines> log_;
+  index_t total_steps_ = 0, items_ = 0, saved_step_ = -1;
+  int in_a_row_ = 0;
+};
+
+}  // namespace sra
