@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 using sra::index_t;
@@ -71,6 +72,23 @@ BOOST_AUTO_TEST_CASE(an_exception_reaches_the_caller_and_the_pool_lives_on) {
       BOOST_TEST(calls.load() == 50);
     }
   }
+}
+
+BOOST_AUTO_TEST_CASE(after_an_exception_no_further_items_are_begun) {
+  constexpr index_t n = 1'000'000'000;  // too many to be processed by accident
+  sra::Threads threads(2);
+  std::atomic<index_t> others{0};
+  const auto item = [&](index_t i, int) {
+    if (i != 0) {
+      others.fetch_add(1, std::memory_order_relaxed);
+      if (others.load(std::memory_order_relaxed) > 100'000) std::this_thread::yield();
+      return;
+    }
+    for (int wait = 0; others.load() == 0 && wait < 1'000'000; ++wait) std::this_thread::yield();
+    throw std::runtime_error("first");
+  };
+  BOOST_CHECK_THROW(threads.for_each(n, item), std::runtime_error);
+  BOOST_TEST(others.load() < n / 2);
 }
 
 BOOST_AUTO_TEST_CASE(nested_loops_run_in_place_under_the_same_worker) {
