@@ -9,42 +9,50 @@
 
 namespace sra::backend {
 
+namespace detail {
+
+template <class T, class S, class W, class Shift, class Scale>
+void norm_rows(Cpu& cpu, View<T, S> y, W* stats, View<T, S> x, Shift shift, Scale scale, float one, float eps) {
+  for_rows(cpu, x.shape.rows(), rows_per_task(S::width), [=](index_t begin, index_t end, int) {
+    for (index_t row = begin; row < end; ++row) {
+      const index_t b = row / S::sample_rows, r = row % S::sample_rows;
+      const T* in = x.row(b, r);
+      W sum[lanes] = {}, block[lanes];
+      for (index_t i = 0; i < S::width; i += lanes) {
+        load_block(block, in + i, S::width - i);
+        for (index_t j = 0; j < lanes; ++j) sum[j] += block[j];
+      }
+      const W mean = sum_block(sum) / W(S::width);
+      W squares[lanes] = {};
+      for (index_t i = 0; i < S::width; i += lanes) {
+        load_block(block, in + i, S::width - i);
+        for (index_t j = 0; j < lanes; ++j) block[j] -= mean;
+        for (index_t j = std::max<index_t>(0, S::width - i); j < lanes; ++j) block[j] = 0;
+        for (index_t j = 0; j < lanes; ++j) squares[j] += block[j] * block[j];
+      }
+      const W rstd = W(1) / std::sqrt(sum_block(squares) / W(S::width) + W(eps));
+      stats[2 * row] = mean;
+      stats[2 * row + 1] = rstd;
+      for (index_t i = 0; i < S::width; i += lanes) {
+        W a[lanes], s[lanes];
+        load_block(block, in + i, S::width - i);
+        load_leaf(a, scale, b, r, i, S::width - i);
+        load_leaf(s, shift, b, r, i, S::width - i);
+        for (index_t j = 0; j < lanes; ++j) block[j] = (block[j] - mean) * rstd * (W(one) + a[j]) + s[j];
+        store_block(y.row(b, r) + i, block, S::width - i);
+      }
+    }
+  });
+}
+
+}  // namespace detail
+
 /// y = (x − mean) rstd (one + scale) + shift.  Reads 1, writes 1 [B, T, D].
 /// @param stats [rows, 2]: mean and rstd  @param one 1: scale is an offset (adaLN), 0: it is the factor itself
 template <ContextOn<Cpu> C, class T, class S, class W, class Shift, class Scale>
 void norm_forward(C& context, View<T, S> y, W* stats, View<T, S> x, Shift shift, Scale scale, float one, float eps) {
-  launch(context, "norm_forward", {2.0 * double(x.shape.size()) * sizeof(T), 0}, [&](Cpu& cpu) {
-    for_rows(cpu, x.shape.rows(), rows_per_task(S::width), [=](index_t begin, index_t end, int) {
-      for (index_t row = begin; row < end; ++row) {
-        const index_t b = row / S::sample_rows, r = row % S::sample_rows;
-        const T* in = x.row(b, r);
-        W sum[lanes] = {}, block[lanes];
-        for (index_t i = 0; i < S::width; i += lanes) {
-          load_block(block, in + i, S::width - i);
-          for (index_t j = 0; j < lanes; ++j) sum[j] += block[j];
-        }
-        const W mean = sum_block(sum) / W(S::width);
-        W squares[lanes] = {};
-        for (index_t i = 0; i < S::width; i += lanes) {
-          load_block(block, in + i, S::width - i);
-          for (index_t j = 0; j < lanes; ++j) block[j] -= mean;
-          for (index_t j = std::max<index_t>(0, S::width - i); j < lanes; ++j) block[j] = 0;
-          for (index_t j = 0; j < lanes; ++j) squares[j] += block[j] * block[j];
-        }
-        const W rstd = W(1) / std::sqrt(sum_block(squares) / W(S::width) + W(eps));
-        stats[2 * row] = mean;
-        stats[2 * row + 1] = rstd;
-        for (index_t i = 0; i < S::width; i += lanes) {
-          W a[lanes], s[lanes];
-          load_block(block, in + i, S::width - i);
-          detail::load_leaf(a, scale, b, r, i, S::width - i);
-          detail::load_leaf(s, shift, b, r, i, S::width - i);
-          for (index_t j = 0; j < lanes; ++j) block[j] = (block[j] - mean) * rstd * (W(one) + a[j]) + s[j];
-          store_block(y.row(b, r) + i, block, S::width - i);
-        }
-      }
-    });
-  });
+  launch(context, "norm_forward", {2.0 * double(x.shape.size()) * sizeof(T), 0},
+         [&](Cpu& cpu) { detail::norm_rows(cpu, y, stats, x, shift, scale, one, eps); });
 }
 
 namespace detail {

@@ -69,39 +69,43 @@ struct Target {
 
 }  // namespace detail
 
-/// y = tree(leaves).  Reads every operand once, writes y once.
-template <class Tree, ContextOn<Cpu> C, class T, class S, class... L>
-void pointwise_forward(C& context, View<T, S> y, Pack<L...> leaves) {
+namespace detail {
+
+// The kernels do not know the context, so that traced and untraced passes share their code.
+
+template <class Tree, class T, class S, class... L>
+void pointwise_rows(Cpu& cpu, View<T, S> y, Pack<L...> leaves) {
   using W = wide_t<T>;
-  const double bytes = double(y.shape.size()) * sizeof(T) * (1 + sizeof...(L));
-  launch(context, "pointwise_forward", {bytes, 0}, [&](Cpu& cpu) {
-    const auto g = leaves.apply([&](const auto&... l) { return detail::geometry(y.shape, y.pitch == S::width, l...); });
-    for_rows(cpu, g.samples * g.rows, rows_per_task(g.columns), [=](index_t begin, index_t end, int) {
-      for (index_t row = begin; row < end; ++row) {
-        const index_t b = row / g.rows, r = row % g.rows;
-        T* out = y.row(b, r);
-        for (index_t i = 0; i < g.columns; i += lanes) {
-          const index_t count = g.columns - i;
-          W in[sizeof...(L)][lanes];
-          leaves.apply([&](const auto&... l) {
-            int k = 0;
-            (detail::load_leaf(in[k++], l, b, r, i, count), ...);
-          });
-          W block[lanes];
-          for (int j = 0; j < lanes; ++j) block[j] = Tree::value(in, j);
-          store_block(out + i, block, count);
-        }
+  const auto g = leaves.apply([&](const auto&... l) { return geometry(y.shape, y.pitch == S::width, l...); });
+  for_rows(cpu, g.samples * g.rows, rows_per_task(g.columns), [=](index_t begin, index_t end, int) {
+    for (index_t row = begin; row < end; ++row) {
+      const index_t b = row / g.rows, r = row % g.rows;
+      T* out = y.row(b, r);
+      for (index_t i = 0; i < g.columns; i += lanes) {
+        const index_t count = g.columns - i;
+        W in[sizeof...(L)][lanes];
+        leaves.apply([&](const auto&... l) {
+          int k = 0;
+          (load_leaf(in[k++], l, b, r, i, count), ...);
+        });
+        W block[lanes];
+        for (int j = 0; j < lanes; ++j) block[j] = Tree::value(in, j);
+        store_block(out + i, block, count);
       }
-    });
+    }
   });
 }
 
-namespace detail {
+}  // namespace detail
 
-template <class L, class G>
-struct LeafGradient {
-  static constexpr bool exists = !std::is_same_v<G, NoGrad>;
-};
+/// y = tree(leaves).  Reads every operand once, writes y once.
+template <class Tree, ContextOn<Cpu> C, class T, class S, class... L>
+void pointwise_forward(C& context, View<T, S> y, Pack<L...> leaves) {
+  const double bytes = double(y.shape.size()) * sizeof(T) * (1 + sizeof...(L));
+  launch(context, "pointwise_forward", {bytes, 0}, [&](Cpu& cpu) { detail::pointwise_rows<Tree>(cpu, y, leaves); });
+}
+
+namespace detail {
 
 /// Where the tasks put the gradient of a leaf.  @param take allocates n elements of W
 template <class W, class L, class G, class Take>

@@ -83,6 +83,9 @@ RunState load_checkpoint(const std::filesystem::path& path, S& store, const std:
     const std::string has = at == meta.end() ? "nothing" : at->second;
     if (has != value) different += text("\n  ", key, ": the run has \"", has, "\", the program \"", value, "\"");
   }
+  for (const auto& [name, value] : meta)
+    if (const std::string key = name.starts_with("setting.") ? name.substr(8) : ""; !key.empty() && !expected.contains(key))
+      different += text("\n  ", key, ": the run has \"", value, "\", the program nothing");
   if (!different.empty()) throw Error(text(who, ": cannot resume with another configuration:", different));
   std::vector<TensorSpec> specs;
   detail::for_each_tensor(store, [&](const std::string& key, const ParamInfo& p, const W*) {

@@ -106,7 +106,7 @@ class Engine {
   std::size_t plan(index_t batch) {
     workspace_.plan(true);
     try {
-      forward_backward({{nullptr, typename Model::ImageShape{batch}}, {}}, {}, {}, 0, 1);
+      forward_backward(shapes_of(batch), {}, {}, 0, 1);
     } catch (...) {
       workspace_.roll_back();
       workspace_.plan(false);
@@ -169,6 +169,13 @@ class Engine {
 
  private:
   using C = Recording<B, T>;
+
+  /// A micro-batch without data, for planning.
+  static MicroBatch<Model> shapes_of(index_t batch) {
+    MicroBatch<Model> micro{{nullptr, typename Model::ImageShape{batch}}, {}};
+    if constexpr (Model::Condition::count > 0) micro.condition.shape = {batch};
+    return micro;
+  }
 
   void forward_backward(const MicroBatch<Model>& batch, DrawKey key, const Draws<Model, W>& draws, float dropout, double share) {
     constexpr std::size_t taps = decltype(align_.taps())::size;

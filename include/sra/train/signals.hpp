@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <atomic>
 #include <csignal>
 
 namespace sra {
@@ -29,8 +30,10 @@ class SignalGuard {
   bool asked() const { return flag() != 0; }
 
  private:
-  static volatile std::sig_atomic_t& flag() {
-    static volatile std::sig_atomic_t value = 0;
+  /// Any thread of the process may run the handler.
+  static std::atomic<int>& flag() {
+    static_assert(std::atomic<int>::is_always_lock_free);
+    static std::atomic<int> value{0};
     return value;
   }
   struct sigaction before_[2] {};

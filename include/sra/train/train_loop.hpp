@@ -3,7 +3,7 @@
 #pragma once
 
 #include <sra/data/prefetch.hpp>
-#include <sra/io/grid.hpp>
+#include <sra/diffusion/sampler.hpp>
 #include <sra/io/json_lines.hpp>
 #include <sra/train/progress_line.hpp>
 #include <sra/train/signals.hpp>
@@ -51,6 +51,12 @@ class TrainLoop {
     void log() { loop_->log(); }
     /// Writes a checkpoint.
     void save() { loop_->trainer_.save(); }
+
+    /// Draws a grid from the averaged weights into the run's folder: samples/step-N.png.  Without a folder: nothing.
+    void sample(const SamplerOptions& options = {}) {
+      Trainer& t = loop_->trainer_;
+      if (!t.options().run.empty()) t.sample_grid(t.folder() / "samples" / text("step-", number(), ".png"), options);
+    }
 
    private:
     TrainLoop* loop_;

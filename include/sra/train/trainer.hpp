@@ -3,6 +3,8 @@
 #pragma once
 
 #include <sra/data/prefetch.hpp>
+#include <sra/diffusion/sampler.hpp>
+#include <sra/io/grid.hpp>
 #include <sra/io/json_lines.hpp>
 #include <sra/train/checkpoint.hpp>
 #include <sra/train/engine.hpp>
@@ -11,7 +13,7 @@
 #include <sra/train/signals.hpp>
 #include <sra/train/train_loop.hpp>
 
-#include <cstdio>
+#include <cstdint>
 #include <filesystem>
 #include <iterator>
 #include <map>
@@ -150,6 +152,28 @@ class Trainer {
     }
   }
 
+  /// Draws images from the averaged weights and writes them as a grid, one column per class (at most ten).
+  /// @param options of the sampler; its seed and first_sample make the noise  @param rows of the grid
+  void sample_grid(const std::filesystem::path& path, const SamplerOptions& options = {}, index_t rows = 6, int scale = 2) {
+    using Shape4 = typename Model::ImageShape;
+    const index_t columns = Model::Condition::count > 0 && Model::Condition::count < 10 ? Model::Condition::count : 10;
+    const index_t n = columns * rows;
+    if (!sampler_) sampler_.emplace(backend_, model(), engine_.store().averaged(0));
+    std::vector<double> images(static_cast<std::size_t>(n * Shape4::sample_size()));
+    std::vector<std::int32_t> labels(static_cast<std::size_t>(n));
+    for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<std::int32_t>(i) % static_cast<std::int32_t>(columns);
+    typename Model::Condition::View condition{};
+    if constexpr (requires { Model::Condition::null_class; }) condition = dense(std::as_const(labels).data(), Shape<dynamic>{n});
+    std::vector<float> vectors;
+    if constexpr (requires { condition.data; } && !requires { Model::Condition::null_class; }) {
+      vectors.resize(static_cast<std::size_t>(n * Model::Condition::count));  // the null condition
+      condition = dense(std::as_const(vectors).data(), decltype(condition.shape){n});
+    }
+    sampler_->sample(dense(images.data(), Shape4{n}), condition, options);
+    const std::vector<float> shown(images.begin(), images.end());
+    write_grid(path, shown, n, Shape4::extent(1), Shape4::extent(2), Shape4::width, columns, scale);
+  }
+
   std::filesystem::path folder() const { return options_.run; }
   /// The run's log, or nullptr.
   JsonLines* log_file() { return log_ ? &*log_ : nullptr; }
@@ -235,7 +259,8 @@ class Trainer {
   void open_run() {
     namespace fs = std::filesystem;
     std::error_code code;
-    fs::create_directories(folder() / "checkpoints", code);
+    for (const char* part : {"checkpoints", "samples"})
+      if (!code) fs::create_directories(folder() / part, code);
     if (code) throw Error(text("Trainer: run ", options_.run, ": cannot make the folder: ", code.message()));
     if (const auto all = checkpoints_in(folder() / "checkpoints"); !all.empty()) {
       run_ = load_checkpoint(all.back(), engine_.store(), run_.settings);
@@ -256,6 +281,7 @@ class Trainer {
   RunState run_;
   StepReport last_;
   std::optional<JsonLines> log_;
+  std::optional<Sampler<Model, B, T, typename Objective::path>> sampler_;
   index_t total_steps_ = 0, items_ = 0, saved_step_ = -1;
   int in_a_row_ = 0;
 };
