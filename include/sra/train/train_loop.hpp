@@ -93,6 +93,11 @@ class TrainLoop {
         throw Error(text("Trainer::train: expected data of at most ", Model::Condition::count, " classes, got ", *classes));
   }
 
+  TrainLoop(const TrainLoop&) = delete;
+  TrainLoop& operator=(const TrainLoop&) = delete;
+  /// However the loop ended: other batch sizes may be used again.
+  ~TrainLoop() { trainer_.engine().workspace().thaw(); }
+
   /// Runs the first step.
   Iterator begin() {
     signals_ = std::make_unique<SignalGuard>();
@@ -115,7 +120,6 @@ class TrainLoop {
       progress_.finish();
       if (asked && !trainer_.options().quiet) std::fprintf(stderr, "stopped by a signal after step %lld\n", static_cast<long long>(trainer_.step_number()));
       signals_.reset();
-      trainer_.engine().workspace().thaw();
       return;
     }
     const auto first = trainer_.step_number() * trainer_.options().accumulate;

@@ -10,6 +10,7 @@
 #include <sra/train/engine.hpp>
 #include <sra/train/options.hpp>
 #include <sra/train/progress_line.hpp>
+#include <sra/train/run_log.hpp>
 #include <sra/train/signals.hpp>
 #include <sra/train/train_loop.hpp>
 
@@ -127,7 +128,8 @@ class Trainer {
     saved_step_ = run_.step;
     auto all = checkpoints_in(folder() / "checkpoints");
     for (std::size_t i = 0; options_.keep > 0 && i + static_cast<std::size_t>(options_.keep) < all.size(); ++i)
-      std::filesystem::remove(all[i]);
+      if (std::error_code code; !std::filesystem::remove(all[i], code) && code)
+        throw Error(text("Trainer: ", all[i].string(), ": cannot remove an old checkpoint: ", code.message()));
   }
   /// The step of the newest checkpoint of this process, or of the one it resumed; -1 if there is none.
   index_t saved_step() const { return saved_step_; }
@@ -203,6 +205,10 @@ class Trainer {
   void check_batch(const MicroBatch<Model>& batch, index_t first) const {
     if (batch.images.shape.batch < 1)
       throw Error(text("Trainer: expected a batch of at least 1 sample, got ", batch.images.shape.batch));
+    if constexpr (Model::Condition::count > 0)
+      if (batch.condition.shape.batch != batch.images.shape.batch)
+        throw Error(text("Trainer: expected a condition for each of ", batch.images.shape.batch, " samples, got ",
+                         batch.condition.shape.batch));
     if constexpr (requires { Model::Condition::null_class; })
       for (index_t b = 0; b < batch.condition.shape.batch; ++b) {
         const index_t label = batch.condition.data[b];
@@ -227,7 +233,7 @@ class Trainer {
 
   StepReport finish_update() {
     update_settings_.adamw.lr = last_.lr = options_.lr(progress());
-    const UpdateReport report = engine_.update(run_.step, update_settings_);
+    const UpdateReport report = engine_.update(run_.step - run_.skipped, update_settings_);
     last_.gradient_norm = report.gradient_norm;
     last_.skipped = report.skipped;
     in_a_row_ = report.skipped ? in_a_row_ + 1 : 0;
@@ -244,15 +250,23 @@ class Trainer {
     const auto& o = options_;
     std::map<std::string, std::string> s{
         {"model", summary<Model>()}, {"objective", o.objective.describe()}, {"batch", std::to_string(o.batch)},
-        {"accumulate", std::to_string(o.accumulate)}, {"seed", std::to_string(o.seed)}, {"dropout", text(o.dropout)},
+        {"accumulate", std::to_string(o.accumulate)}, {"seed", std::to_string(o.seed)}, {"dropout", digits(o.dropout)},
         {"type", sizeof(W) == 8 ? "double" : "float"}};
     s["align"] = "an alignment of the user's";
     if constexpr (requires { o.align.describe(); }) s["align"] = o.align.describe();
-    s["adamw"] = text("beta1 ", o.adamw.beta1, " beta2 ", o.adamw.beta2, " eps ", o.adamw.eps, " weight_decay ",
-                      o.adamw.weight_decay, " clip ", o.clip);
-    for (const double d : o.ema) s["ema"] += text(d, " ");
+    s["adamw"] = text("beta1 ", digits(o.adamw.beta1), " beta2 ", digits(o.adamw.beta2), " eps ", digits(o.adamw.eps),
+                      " weight_decay ", digits(o.adamw.weight_decay), " clip ", digits(o.clip));
+    for (const double d : o.ema) s["ema"] += digits(d) + " ";
     s["ema"] += o.ema_warmup ? "warm-up" : "fixed";
+    s["frozen"] = o.frozen.empty() ? "nothing" : "";
     for (const std::string& pattern : o.frozen) s["frozen"] += pattern + " ";
+    return s;
+  }
+
+  /// The fewest digits that read back as the same number.
+  static std::string digits(JsonValue number) {
+    std::string s;
+    number.append_to(s);
     return s;
   }
 
@@ -266,6 +280,7 @@ class Trainer {
       run_ = load_checkpoint(all.back(), engine_.store(), run_.settings);
       saved_step_ = run_.step;
     }
+    cut_log(folder() / "log.jsonl", run_.step);
     log_.emplace(folder() / "log.jsonl");
   }
 
