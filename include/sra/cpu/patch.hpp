@@ -3,14 +3,13 @@
 #pragma once
 
 #include <sra/cpu/memory.hpp>
-#include <sra/ops/patch.hpp>
 
 namespace sra::backend {
 
 namespace detail {
 
-/// Calls f(image element, patch element) for every pair of one row of patches.
-template <int P, PatchOrder Order, class Image, class Patches, class F>
+/// Order is a PatchOrder: channels_first or channels_last.  Calls f(image element, patch element) for every pair of one row of patches.
+template <int P, auto Order, class Image, class Patches, class F>
 [[gnu::always_inline]] inline void for_pairs(const Image& image, const Patches& patches, index_t b, index_t row, const F& f) {
   using I = typename Image::shape_type;
   constexpr index_t C = I::width, W = I::extent(2), G = W / P;
@@ -20,12 +19,12 @@ template <int P, PatchOrder Order, class Image, class Patches, class F>
       for (index_t j = 0; j < P; ++j) {
         auto* pixel = image.row(b, (row * P + i) * W + column * P + j);
         for (index_t ch = 0; ch < C; ++ch)
-          f(pixel[ch], patch[Order == PatchOrder::channels_first ? (ch * P + i) * P + j : (i * P + j) * C + ch]);
+          f(pixel[ch], patch[Order == decltype(Order)::channels_first ? (ch * P + i) * P + j : (i * P + j) * C + ch]);
       }
   }
 }
 
-template <int P, PatchOrder Order, class C, class Image, class Patches, class F>
+template <int P, auto Order, class C, class Image, class Patches, class F>
 void patch_rows(C& context, const Image& image, const Patches& patches, const F& f) {
   using I = typename Image::shape_type;
   launch(context, "patch_copy", {2.0 * double(image.shape.size()) * sizeof(typename C::type), 0}, [&](Cpu& cpu) {
@@ -39,7 +38,7 @@ void patch_rows(C& context, const Image& image, const Patches& patches, const F&
 }  // namespace detail
 
 /// to = patches of x, written or added.  @param to [B, T, P P C]  @param x [B, H, W, C]
-template <int P, PatchOrder Order, ContextOn<Cpu> C, class T, class Patches, class X>
+template <int P, auto Order, ContextOn<Cpu> C, class T, class Patches, class X>
 void patches_from_image(C& context, Grad<T, Patches> to, X x) {
   if (!to) return;
   const bool add = to.mode == GradMode::accumulate;
@@ -47,7 +46,7 @@ void patches_from_image(C& context, Grad<T, Patches> to, X x) {
 }
 
 /// to = image of the patches x, written or added.  @param to [B, H, W, C]  @param x [B, T, P P C]
-template <int P, PatchOrder Order, ContextOn<Cpu> C, class T, class Image, class X>
+template <int P, auto Order, ContextOn<Cpu> C, class T, class Image, class X>
 void image_from_patches(C& context, Grad<T, Image> to, X x) {
   if (!to) return;
   const bool add = to.mode == GradMode::accumulate;

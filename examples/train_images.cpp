@@ -1,0 +1,75 @@
+// Trains a SiT on a folder of images, one sub-folder a class.
+// SPDX-License-Identifier: MIT
+#include <sra/extra/image_folder.hpp>
+#include <sra/sra.hpp>
+
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <string>
+
+namespace {
+
+// Sizes are part of the type: change them here.  About 10 million parameters.
+inline constexpr sra::DiTConfig config{.height = 32, .width = 32, .channels = 3, .patch = 4, .hidden = 256, .depth = 8, .heads = 4};
+using Model = sra::SiT<config, sra::Classes<10>>;
+using Images = sra::ImageFolder<sra::Image<config.channels, config.height, config.width>>;
+
+struct Arguments {
+  std::string data, run = "runs/images", distance = "cosine";
+  int student = sra::default_student_layer(config.depth), teacher = sra::default_teacher_layer(config.depth);
+  sra::index_t steps = 2'000, batch = 64, accumulate = 1, every = 500;
+  double lr = 3e-4, ema = 0.999;
+  std::uint64_t seed = 0;
+  int threads = 0;
+};
+
+template <class Align>
+void train(const Arguments& a, Align align) {
+  const Images data{a.data, {.flip = true}};
+  sra::Trainer<Model, Align> trainer{{.run = a.run, .batch = a.batch, .accumulate = a.accumulate, .seed = a.seed,
+                                      .lr = sra::warmup(a.lr, 100), .ema = {a.ema}, .align = align, .threads = a.threads}};
+  std::printf("%s\n%s\n%zu images of %d classes\n", sra::summary<Model>().c_str(), align.describe().c_str(), data.size(),
+              static_cast<int>(data.classes()));
+  for (auto step : trainer.train(data, a.steps)) {
+    if (step.every(20)) step.log();
+    if (step.every(a.every)) step.save();
+    if (step.every(a.every)) step.sample({.steps = 50, .guidance = 2.0});
+  }
+}
+
+template <class Distance>
+void train_aligned(const Arguments& a) {
+  train(a, sra::SRALoss<sra::Layer<>, sra::Layer<>, Distance>{sra::Layer{a.student}, sra::Layer{a.teacher}});
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  Arguments a;
+  CLI::App app{"Trains a SiT on images: DIR/<class>/*.jpg or png"};
+  app.add_option("--data", a.data, "folder with one sub-folder a class")->required();
+  app.add_option("--run", a.run, "folder of checkpoints, log and pictures; resumed if it exists")->capture_default_str();
+  app.add_option("--steps", a.steps, "updates in all")->capture_default_str();
+  app.add_option("--distance", a.distance, "none: no alignment")
+      ->check(CLI::IsMember({"cosine", "smooth_l1", "none"}))
+      ->capture_default_str();
+  app.add_option("--student", a.student, "student's layer, 1-based")->capture_default_str();
+  app.add_option("--teacher", a.teacher, "teacher's layer, 1-based")->capture_default_str();
+  app.add_option("--batch", a.batch, "images an update")->capture_default_str();
+  app.add_option("--accumulate", a.accumulate, "micro-batches an update")->capture_default_str();
+  app.add_option("--lr", a.lr, "learning rate after 100 updates of warm-up")->capture_default_str();
+  app.add_option("--ema", a.ema, "decay of the averages, which are the teacher")->capture_default_str();
+  app.add_option("--every", a.every, "updates between checkpoints and sample grids")->capture_default_str();
+  app.add_option("--seed", a.seed, "of everything random")->capture_default_str();
+  app.add_option("--threads", a.threads, "0: all cores")->capture_default_str();
+  app.set_config("--config", "", "file with these options");
+  CLI11_PARSE(app, argc, argv);
+  if (a.distance == "cosine") train_aligned<sra::Cosine>(a);
+  if (a.distance == "smooth_l1") train_aligned<sra::SmoothL1>(a);
+  if (a.distance == "none") train(a, sra::NoAlignment{});
+  return 0;
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "%s\n", error.what());
+  return 1;
+}
