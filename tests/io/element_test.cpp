@@ -2,9 +2,9 @@
 // SPDX-License-Identifier: MIT
 #define BOOST_TEST_MODULE element
 #define BOOST_TEST_DYN_LINK
-#include <sra/io/element.hpp>
-
 #include "temporary_folder.hpp"
+
+#include <sra/io/element.hpp>
 
 #include <boost/test/unit_test.hpp>
 
@@ -51,7 +51,9 @@ BOOST_AUTO_TEST_CASE(sizes_are_checked_for_overflow) {
   BOOST_TEST(checked_bytes("f", 4, {0, 3}) == 0u);
   const index_t big = index_t{1} << 32;
   BOOST_TEST(checked_bytes("f", 1, {big, big / 4}) == std::size_t{1} << 62);
-  const auto error = [](const std::vector<index_t>& shape) { return message_of<Error>([&] { checked_bytes("f", 1, shape); }); };
+  const auto error = [](const std::vector<index_t>& shape) {
+    return message_of<Error>([&] { checked_bytes("f", 1, shape); });
+  };
   BOOST_TEST(error({big, big / 2}) == "f: shape [4294967296, 2147483648] overflows: it has more than 2^63 bytes");
   BOOST_TEST(error({0, big, big}).find("overflows") != std::string::npos);
   BOOST_TEST(error({big, big, 0}).find("overflows") != std::string::npos);
@@ -86,9 +88,11 @@ BOOST_AUTO_TEST_CASE(numbers_keep_their_values) {
 
 BOOST_AUTO_TEST_CASE(what_cannot_be_kept_is_refused) {
   const auto error = [](auto&& f) { return message_of<Error>(f); };
-  BOOST_TEST(error([] { converted<std::uint8_t>(std::vector<std::int64_t>{3, 256}); }) ==
-             "f: value 256 does not fit into U8");
-  BOOST_TEST(error([] { converted<std::uint64_t>(std::vector<std::int8_t>{-1}); }) == "f: value -1 does not fit into U64");
+  BOOST_TEST(error([] {
+               converted<std::uint8_t>(std::vector<std::int64_t>{3, 256});
+             }) == "f: value 256 does not fit into U8");
+  BOOST_TEST(error([] { converted<std::uint64_t>(std::vector<std::int8_t>{-1}); }) ==
+             "f: value -1 does not fit into U64");
   BOOST_TEST(error([] { converted<std::int64_t>(std::vector<float>{1.0f}); }) ==
              "f: expected integers, file has floating-point numbers");
   BOOST_TEST(error([] { converted<float>(std::vector<std::uint8_t>{1}, "F8_E4M3"); }) ==

@@ -2,10 +2,10 @@
 // SPDX-License-Identifier: MIT
 #define BOOST_TEST_MODULE file
 #define BOOST_TEST_DYN_LINK
-#include <sra/io/file.hpp>
-
 #include "file_size_limit.hpp"
 #include "temporary_folder.hpp"
+
+#include <sra/io/file.hpp>
 
 #include <boost/test/unit_test.hpp>
 #include <sys/stat.h>
@@ -107,9 +107,9 @@ BOOST_AUTO_TEST_CASE(impossible_places_are_named) {
   const auto save = [](const std::filesystem::path& path) {
     return message_of<Error>([&] { atomic_write(path, [](FileWriter& out) { out.write("x"); }); });
   };
-  BOOST_TEST(save(folder / "none/a") ==
-             text("atomic_write: ", (folder / "none/a").string(), ": cannot create a temporary file in ",
-                  (folder / "none").string(), ": ", std::strerror(ENOENT)));
+  BOOST_TEST(save(folder / "none/a") == text("atomic_write: ", (folder / "none/a").string(),
+                                             ": cannot create a temporary file in ", (folder / "none").string(), ": ",
+                                             std::strerror(ENOENT)));
   BOOST_TEST(save(folder.path()) ==
              text("atomic_write: ", folder.path().string(), ": expected the name of a file, got a folder"));
   BOOST_TEST(save("").find("got a folder") != std::string::npos);

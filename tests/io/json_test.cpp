@@ -2,9 +2,9 @@
 // SPDX-License-Identifier: MIT
 #define BOOST_TEST_MODULE json
 #define BOOST_TEST_DYN_LINK
-#include <sra/io/json.hpp>
-
 #include "temporary_folder.hpp"
+
+#include <sra/io/json.hpp>
 
 #include <boost/test/unit_test.hpp>
 #include <nlohmann/json.hpp>
@@ -122,19 +122,22 @@ BOOST_AUTO_TEST_CASE(quoted_strings_are_what_others_read) {
   std::mt19937 random(1);
   for (int round = 0; round < 2000; ++round) {
     std::string s;
-    for (int i = 0; i < 8; ++i) s += static_cast<char>(static_cast<unsigned char>(random() % 4 ? random() % 128 : random()));
+    for (int i = 0; i < 8; ++i)
+      s += static_cast<char>(static_cast<unsigned char>(random() % 4 ? random() % 128 : random()));
     const std::string json = as_json(s);
     const std::string read = nlohmann::json::parse(json).get<std::string>();
     BOOST_TEST(read == read_string(json));
     if (is_utf8(s)) BOOST_TEST(read == s);
   }
   BOOST_TEST(as_json("a\"\\\n\x01é") == "\"a\\\"\\\\\\n\\u0001é\"");
-  BOOST_TEST(as_json("a\xff" "b\xe2\x82") == R"("a\ufffdb\ufffd\ufffd")");
+  BOOST_TEST(as_json("a\xff"
+                     "b\xe2\x82") == R"("a\ufffdb\ufffd\ufffd")");
 }
 
 BOOST_AUTO_TEST_CASE(strings_are_accepted_exactly_when_others_accept_them) {
   std::mt19937 random(2);
-  const std::string pieces[] = {"\\u", "d8", "00", "dc", "3d", "\\", "\"", "\xc3", "\xa9", "\xe2\x82\xac", "\xf0\x9f", "\x98\x80", "n", "\n", "\xed", "\xa0"};
+  const std::string pieces[] = {"\\u",  "d8",           "00",       "dc",       "3d", "\\", "\"",   "\xc3",
+                                "\xa9", "\xe2\x82\xac", "\xf0\x9f", "\x98\x80", "n",  "\n", "\xed", "\xa0"};
   int accepted = 0;
   for (int round = 0; round < 20'000; ++round) {
     std::string s = "\"";

@@ -2,9 +2,9 @@
 // SPDX-License-Identifier: MIT
 #define BOOST_TEST_MODULE npy
 #define BOOST_TEST_DYN_LINK
-#include <sra/io/npy.hpp>
-
 #include "temporary_folder.hpp"
+
+#include <sra/io/npy.hpp>
 
 #include <boost/test/unit_test.hpp>
 
@@ -27,7 +27,9 @@ std::string npy_file(const std::string& header, const std::string& data, char ma
 }
 
 Npy parse(const std::string& file) { return Npy(std::as_bytes(std::span(file)), "f"); }
-std::string error_of(const std::string& file) { return message_of<Error>([&] { parse(file); }); }
+std::string error_of(const std::string& file) {
+  return message_of<Error>([&] { parse(file); });
+}
 
 const std::string good = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }";
 const std::string two_floats("\0\0\x80\x3f\0\0\0\xc0", 8);  // 1 and -2
@@ -107,8 +109,9 @@ BOOST_AUTO_TEST_CASE(every_defect_has_its_sentence) {
   BOOST_TEST(header_error("{'x': 1}") == "Npy: f: expected descr, fortran_order or shape, got 'x'");
   BOOST_TEST(header_error("{'shape': (-1,)}") == "Npy: f: header: expected an extent, got \"-1,)}\"");
   BOOST_TEST(header_error("{'shape': (99999999999999999999,)}").find("expected an extent") != std::string::npos);
-  BOOST_TEST(header_error("{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296,4294967296)}").find("overflows") !=
-             std::string::npos);
+  BOOST_TEST(
+      header_error("{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296,4294967296)}").find("overflows") !=
+      std::string::npos);
   BOOST_TEST(header_error("{'descr': [('a', '<f4')], }").find("expected ', got") != std::string::npos);
   BOOST_TEST(header_error("{'descr").find("a string in single quotes") != std::string::npos);
   BOOST_TEST(header_error(good + "x") == "Npy: f: header: expected the end, got \"x\"");
@@ -132,7 +135,8 @@ BOOST_AUTO_TEST_CASE(mutations_are_read_or_refused) {
   int refused = 0;
   for (int round = 0; round < 5000; ++round) {
     std::string file = valid;
-    for (auto n = random() % 3 + 1; n > 0; --n) file[random() % file.size()] = static_cast<char>(static_cast<unsigned char>(random()));
+    for (auto n = random() % 3 + 1; n > 0; --n)
+      file[random() % file.size()] = static_cast<char>(static_cast<unsigned char>(random()));
     if (random() % 4 == 0) file.resize(random() % file.size());
     try {
       const Npy array = parse(file);

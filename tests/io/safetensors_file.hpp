@@ -13,7 +13,8 @@ namespace sra::test {
 /// The bytes of a file with this header and these data.
 inline std::string safetensors_file(const std::string& header, const std::string& data) {
   std::string file;
-  for (int i = 0; i < 8; ++i) file += static_cast<char>(static_cast<unsigned char>(std::uint64_t{header.size()} >> 8 * i));
+  for (int i = 0; i < 8; ++i)
+    file += static_cast<char>(static_cast<unsigned char>(std::uint64_t{header.size()} >> 8 * i));
   return file + header + data;
 }
 

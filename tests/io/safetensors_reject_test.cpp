@@ -2,10 +2,10 @@
 // SPDX-License-Identifier: MIT
 #define BOOST_TEST_MODULE safetensors_reject
 #define BOOST_TEST_DYN_LINK
-#include <sra/io/safetensors.hpp>
-
 #include "safetensors_file.hpp"
 #include "temporary_folder.hpp"
+
+#include <sra/io/safetensors.hpp>
 
 #include <boost/test/unit_test.hpp>
 #include <nlohmann/json.hpp>
@@ -47,21 +47,44 @@ std::string valid_file() {
 
 /// Changes bytes, cuts, doubles or edits numbers.
 std::string mutated(std::string file, std::mt19937& random) {
-  const std::string numbers[] = {"0", "1", "-1", "37", "4294967296", "9223372036854775807", "18446744073709551615",
-                                 "18446744073709551616", "1e2", "[", "{", "null", "\"F64\"", "\\u0000"};
+  const std::string numbers[] = {"0",
+                                 "1",
+                                 "-1",
+                                 "37",
+                                 "4294967296",
+                                 "9223372036854775807",
+                                 "18446744073709551615",
+                                 "18446744073709551616",
+                                 "1e2",
+                                 "[",
+                                 "{",
+                                 "null",
+                                 "\"F64\"",
+                                 "\\u0000"};
   for (auto changes = random() % 3 + 1; changes > 0 && !file.empty(); --changes) {
     const std::size_t at = random() % file.size();
     switch (random() % 6) {
-      case 0: file[at] = static_cast<char>(file[at] ^ (1 << random() % 7)); break;
-      case 1: file[at] = static_cast<char>(static_cast<unsigned char>(random())); break;
-      case 2: file.resize(at); break;
-      case 3: file.insert(at, file.substr(at, random() % 40)); break;
-      case 4: file.erase(at, random() % 8 + 1); break;
+      case 0:
+        file[at] = static_cast<char>(file[at] ^ (1 << random() % 7));
+        break;
+      case 1:
+        file[at] = static_cast<char>(static_cast<unsigned char>(random()));
+        break;
+      case 2:
+        file.resize(at);
+        break;
+      case 3:
+        file.insert(at, file.substr(at, random() % 40));
+        break;
+      case 4:
+        file.erase(at, random() % 8 + 1);
+        break;
       default: {
         const std::size_t digit = file.find_first_of("0123456789", at);
         if (digit == std::string::npos) break;
         const std::size_t end = file.find_first_not_of("0123456789", digit);
-        file.replace(digit, (end == std::string::npos ? file.size() : end) - digit, numbers[random() % std::size(numbers)]);
+        file.replace(digit, (end == std::string::npos ? file.size() : end) - digit,
+                     numbers[random() % std::size(numbers)]);
       }
     }
   }
@@ -88,8 +111,8 @@ BOOST_AUTO_TEST_CASE(truncated_files_and_oversized_headers) {
   BOOST_TEST(error_of("") == "SafeTensors: f: truncated: expected at least 8 bytes, got 0");
   BOOST_TEST(error_of("1234567") == "SafeTensors: f: truncated: expected at least 8 bytes, got 7");
   const std::string file = valid_file();
-  BOOST_TEST(error_of(file.substr(0, 20)) == text("SafeTensors: f: truncated: header of ", file.size() - 8 - 37,
-                                                  " bytes in a file of 20 bytes"));
+  BOOST_TEST(error_of(file.substr(0, 20)) ==
+             text("SafeTensors: f: truncated: header of ", file.size() - 8 - 37, " bytes in a file of 20 bytes"));
   BOOST_TEST(error_of(file.substr(0, file.size() - 1)) ==
              "SafeTensors: f: tensor \"d\": range 32 to 37 is past the end: the file has 36 bytes of data");
   std::string large = file;
@@ -137,8 +160,9 @@ BOOST_AUTO_TEST_CASE(descriptions_of_tensors_that_are_wrong) {
              x + "expected 8 bytes for F32 [2], got the range 8 to 0");
   BOOST_TEST(error_of_tensor(R"({"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]})") ==
              x + "shape [4294967296, 4294967296] overflows: it has more than 2^63 bytes");
-  BOOST_TEST(error_of_tensor(R"({"dtype":"F64","shape":[2305843009213693953],"data_offsets":[0,8]})").find("overflows") !=
-             std::string::npos);  // 8 (2^61 + 1) = 8 modulo 2^64
+  BOOST_TEST(
+      error_of_tensor(R"({"dtype":"F64","shape":[2305843009213693953],"data_offsets":[0,8]})").find("overflows") !=
+      std::string::npos);  // 8 (2^61 + 1) = 8 modulo 2^64
   BOOST_TEST(error_of_tensor(R"({"dtype":"U8","shape":[18446744073709551615],"data_offsets":[0,8]})") ==
              x + "extent 18446744073709551615 overflows");
   BOOST_TEST(error_of_tensor(R"({"dtype":"U8","shape":[-8],"data_offsets":[0,8]})") ==
@@ -156,15 +180,20 @@ BOOST_AUTO_TEST_CASE(descriptions_of_tensors_that_are_wrong) {
 }
 
 BOOST_AUTO_TEST_CASE(ranges_that_are_not_all_of_the_data) {
-  const auto error = [](const std::string& entries) { return error_of(safetensors_file("{" + entries + "}", "abcdefgh")); };
+  const auto error = [](const std::string& entries) {
+    return error_of(safetensors_file("{" + entries + "}", "abcdefgh"));
+  };
   const std::string y = "SafeTensors: f: tensor \"y\": ";
   BOOST_TEST(error(entry("x", 0, 9)) ==
              "SafeTensors: f: tensor \"x\": range 0 to 9 is past the end: the file has 8 bytes of data");
   BOOST_TEST(error(entry("x", 0, 7)) == "SafeTensors: f: 1 trailing bytes after the last tensor");
   BOOST_TEST(error("") == "SafeTensors: f: 8 trailing bytes after the last tensor");
-  BOOST_TEST(error(entry("y", 3, 8) + "," + entry("x", 0, 4)) == y + "begins at byte 3, overlaps the one that ends at 4");
-  BOOST_TEST(error(entry("x", 0, 8) + "," + entry("y", 0, 8)) == y + "begins at byte 0, overlaps the one that ends at 8");
-  BOOST_TEST(error(entry("x", 0, 8) + "," + entry("y", 5, 5)) == y + "begins at byte 5, overlaps the one that ends at 8");
+  BOOST_TEST(error(entry("y", 3, 8) + "," + entry("x", 0, 4)) ==
+             y + "begins at byte 3, overlaps the one that ends at 4");
+  BOOST_TEST(error(entry("x", 0, 8) + "," + entry("y", 0, 8)) ==
+             y + "begins at byte 0, overlaps the one that ends at 8");
+  BOOST_TEST(error(entry("x", 0, 8) + "," + entry("y", 5, 5)) ==
+             y + "begins at byte 5, overlaps the one that ends at 8");
   BOOST_TEST(error(entry("x", 0, 4) + "," + entry("y", 5, 8)) == y + "begins at byte 5, leaves a hole after byte 4");
   BOOST_TEST(error(entry("y", 1, 8)) == y + "begins at byte 1, leaves a hole after byte 0");
   BOOST_TEST(error(entry("y", 4, 8) + "," + entry("x", 4, 4) + "," + entry("z", 0, 4)) == "(nothing was thrown)");

@@ -2,11 +2,11 @@
 // SPDX-License-Identifier: MIT
 #define BOOST_TEST_MODULE safetensors
 #define BOOST_TEST_DYN_LINK
-#include <sra/io/safetensors.hpp>
-
 #include "file_size_limit.hpp"
 #include "safetensors_file.hpp"
 #include "temporary_folder.hpp"
+
+#include <sra/io/safetensors.hpp>
 
 #include <boost/test/unit_test.hpp>
 #include <nlohmann/json.hpp>
@@ -163,7 +163,8 @@ BOOST_AUTO_TEST_CASE(a_wrong_name_is_answered_with_the_nearest_one) {
   const TemporaryFolder folder;
   SafeTensorsWriter writer;
   const std::vector<float> one(1);
-  for (const char* name : {"blocks.0.attn.qkv.weight", "blocks.1.attn.qkv.weight", "blocks.1.attn.qkv.bias", "pos_embed"}) {
+  for (const char* name :
+       {"blocks.0.attn.qkv.weight", "blocks.1.attn.qkv.weight", "blocks.1.attn.qkv.bias", "pos_embed"}) {
     writer.add<float>(name, {1}, one);
   }
   writer.write(folder / "a");
@@ -187,8 +188,9 @@ BOOST_AUTO_TEST_CASE(numbers_that_cannot_be_kept_name_the_tensor) {
 
 BOOST_AUTO_TEST_CASE(a_tensor_of_another_file_is_refused) {
   const std::string bytes = safetensors_file(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}})", "abcd");
-  BOOST_TEST(message_of<Error>([&] { parse_safetensors(bytes).bytes({"b", "U8", {5}, 0, 5}); }) ==
-             "SafeTensors: f: \"b\" is of another file");
+  BOOST_TEST(message_of<Error>([&] {
+               parse_safetensors(bytes).bytes({"b", "U8", {5}, 0, 5});
+             }) == "SafeTensors: f: \"b\" is of another file");
 }
 
 BOOST_AUTO_TEST_CASE(the_difference_has_a_line_for_everything) {
@@ -199,7 +201,8 @@ BOOST_AUTO_TEST_CASE(the_difference_has_a_line_for_everything) {
   std::vector<TensorSpec> expected;
   for (const TensorInfo& info : file.tensors()) expected.push_back({info.name, info.dtype, info.shape});
   BOOST_TEST(diff(expected, file) == "");
-  expected = {{"weight", "F32", {3, 2}}, {"gone", "F32", {}}, {"half", "F32", {2}}, {"image", "U8", {3}}, {"step", "I64", {}}};
+  expected = {
+      {"weight", "F32", {3, 2}}, {"gone", "F32", {}}, {"half", "F32", {2}}, {"image", "U8", {3}}, {"step", "I64", {}}};
   BOOST_TEST(diff(expected, file) ==
              "wrong shape: weight: expected [3, 2], file has [2, 3]\n"
              "missing: gone: expected F32 []\n"

@@ -65,6 +65,13 @@ inline void append_json_string(std::string& out, std::string_view s) {
   out += '"';
 }
 
+/// s as a JSON string: how names that come from files stand in messages, whatever bytes they have.
+inline std::string json_string(std::string_view s) {
+  std::string out;
+  append_json_string(out, s);
+  return out;
+}
+
 /// Reads JSON from front to back.  The caller says what must come next, so nesting is as deep as the caller's code and
 /// no deeper, and anything else is an Error: "where: expected …, got … at byte …".
 class JsonReader {
@@ -80,7 +87,7 @@ class JsonReader {
     if (accept('}')) return;
     do {
       std::string key = string();
-      if (!seen.insert(key).second) throw Error(text(where_, ": duplicate key \"", key, "\""));
+      if (!seen.insert(key).second) throw Error(text(where_, ": duplicate key ", json_string(key)));
       expect(':', "':'");
       member(key);
     } while (accept(','));

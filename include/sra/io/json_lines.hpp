@@ -27,7 +27,8 @@ class JsonValue {
   template <std::signed_integral Integer>
   JsonValue(Integer value) : value_(std::int64_t{value}) {}
   template <std::unsigned_integral Integer>
-  requires(!std::same_as<Integer, bool>) JsonValue(Integer value) : value_(std::uint64_t{value}) {}
+    requires(!std::same_as<Integer, bool>)
+  JsonValue(Integer value) : value_(std::uint64_t{value}) {}
   JsonValue(float value) : value_(value) {}
   JsonValue(double value) : value_(value) {}
   JsonValue(const char* value) : value_(std::string_view(value)) {}

@@ -6,6 +6,7 @@
 #include <sra/core/error.hpp>
 #include <sra/io/element.hpp>
 #include <sra/io/file.hpp>
+#include <sra/io/json.hpp>
 
 #include <charconv>
 #include <cstddef>
@@ -97,7 +98,7 @@ class NpyHeader {
     if (!accept(what)) fail(what);
   }
   [[noreturn]] void fail(std::string_view expected) const {
-    throw Error(text(who_, ": header: expected ", expected, ", got \"", rest_.substr(0, 20), "\""));
+    throw Error(text(who_, ": header: expected ", expected, ", got ", json_string(rest_.substr(0, 20))));
   }
 
   std::string_view rest_;

@@ -71,7 +71,7 @@ inline std::vector<std::uint8_t> png_rows(const std::uint8_t* pixels, std::size_
     std::size_t cost[3] = {};
     for (std::size_t x = 0; x < row; ++x) {
       const std::uint8_t reference[3] = {0, x < step ? std::uint8_t{0} : line[x - step],
-                                         y == 0 ? std::uint8_t{0} : line[x - row]};
+                                         y == 0 ? std::uint8_t{0} : (line - row)[x]};
       for (int i = 0; i < 3; ++i) {
         const auto difference = static_cast<std::uint8_t>(line[x] - reference[i]);
         filtered[i][x] = difference;
@@ -90,10 +90,11 @@ inline void png_text(FileWriter& out, const std::string& who, const std::string&
   const bool printable = std::all_of(key.begin(), key.end(), [](char c) { return c >= ' ' && c <= '~'; });
   const bool spaced = key.starts_with(' ') || key.ends_with(' ') || key.find("  ") != std::string::npos;
   if (key.empty() || key.size() > 79 || !printable || spaced) {
-    throw Error(text(who, ": text key \"", key, "\": expected 1 to 79 printable ASCII characters, singly spaced"));
+    throw Error(
+        text(who, ": text key ", json_string(key), ": expected 1 to 79 printable ASCII characters, singly spaced"));
   }
   if (!is_utf8(value) || value.find('\0') != std::string::npos || value.size() > 0x7fffff00) {
-    throw Error(text(who, ": text of \"", key, "\": expected UTF-8 without zero bytes"));
+    throw Error(text(who, ": text of ", json_string(key), ": expected UTF-8 without zero bytes"));
   }
   const bool ascii =
       std::all_of(value.begin(), value.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });

@@ -80,7 +80,7 @@ struct SafeTensorsHeader {
     TensorInfo info{.name = name, .dtype = {}, .shape = {}};
     std::vector<std::uint64_t> offsets;
     bool shaped = false;
-    const std::string subject = who + ": tensor \"" + name + "\"";
+    const std::string subject = who + ": tensor " + json_string(name);
     reader.object([&](const std::string& key) {
       if (key == "dtype") {
         info.dtype = reader.string();
@@ -94,7 +94,7 @@ struct SafeTensorsHeader {
       } else if (key == "data_offsets") {
         reader.array([&] { offsets.push_back(reader.integer()); });
       } else {
-        throw Error(text(subject, ": expected dtype, shape and data_offsets, got \"", key, "\""));
+        throw Error(text(subject, ": expected dtype, shape and data_offsets, got ", json_string(key)));
       }
     });
     if (info.dtype.empty() || !shaped || offsets.size() != 2) {
@@ -108,7 +108,7 @@ struct SafeTensorsHeader {
 
   static void check_size(const TensorInfo& info, const std::string& subject) {
     const std::size_t element_size = dtype_size(info.dtype);
-    if (element_size == 0) throw Error(text(subject, ": unknown dtype \"", info.dtype, "\""));
+    if (element_size == 0) throw Error(text(subject, ": unknown dtype ", json_string(info.dtype)));
     const std::size_t expected = checked_bytes(subject, element_size, info.shape);
     if (info.end < info.begin || info.end - info.begin != expected) {
       throw Error(text(subject, ": expected ", expected, " bytes for ", info.dtype, " ", shape_text(info.shape),
@@ -123,7 +123,7 @@ struct SafeTensorsHeader {
     });
     std::size_t at = 0;
     for (const TensorInfo& info : tensors) {
-      const std::string subject = who + ": tensor \"" + info.name + "\"";
+      const std::string subject = who + ": tensor " + json_string(info.name);
       if (info.end > data_size) {
         throw Error(text(subject, ": range ", info.begin, " to ", info.end, " is past the end: the file has ",
                          data_size, " bytes of data"));
@@ -184,13 +184,13 @@ class SafeTensors {
   /// The tensor of this name.  @throws Error that names the most similar key
   const TensorInfo& at(std::string_view name) const {
     if (const TensorInfo* info = find(name)) return *info;
-    throw Error(text(who_, ": no tensor \"", name, "\"", suggestion(name)));
+    throw Error(text(who_, ": no tensor ", json_string(name), suggestion(name)));
   }
 
   /// The bytes of a tensor of this file, where they are: at no particular alignment.
   std::span<const std::byte> bytes(const TensorInfo& info) const {
     if (info.begin > info.end || info.end > data_.size())
-      throw Error(text(who_, ": \"", info.name, "\" is of another file"));
+      throw Error(text(who_, ": ", json_string(info.name), " is of another file"));
     return data_.subspan(info.begin, info.end - info.begin);
   }
 
@@ -199,7 +199,7 @@ class SafeTensors {
   template <class T>
   std::vector<T> read(std::string_view name) const {
     const TensorInfo& info = at(name);
-    return convert_elements<T>(text(who_, ": tensor \"", name, "\""), info.dtype, bytes(info));
+    return convert_elements<T>(text(who_, ": tensor ", json_string(name)), info.dtype, bytes(info));
   }
 
  private:
@@ -215,7 +215,7 @@ class SafeTensors {
       if (distance < best) nearest = &info.name;
       best = std::min(best, distance);
     }
-    return nearest ? text("; the nearest is \"", *nearest, "\"") : "; the file has no tensors";
+    return nearest ? text("; the nearest is ", json_string(*nearest)) : "; the file has no tensors";
   }
 
   std::string who_;
@@ -263,9 +263,9 @@ class SafeTensorsWriter {
   /// Adds a tensor.  @param bytes row-major elements, alive until write()
   /// @throws Error for a name that is taken, reserved or not UTF-8, an unknown dtype, bytes that do not match the shape
   void add(std::string name, std::string dtype, std::vector<index_t> shape, std::span<const std::byte> bytes) {
-    const std::string who = "SafeTensorsWriter: tensor \"" + name + "\"";
+    const std::string who = "SafeTensorsWriter: tensor " + json_string(name);
     const std::size_t element_size = dtype_size(dtype);
-    if (element_size == 0) throw Error(text(who, ": unknown dtype \"", dtype, "\""));
+    if (element_size == 0) throw Error(text(who, ": unknown dtype ", json_string(dtype)));
     if (name == "__metadata__" || !is_utf8(name))
       throw Error(text(who, ": expected another name, this one is reserved or not UTF-8"));
     const std::size_t expected = checked_bytes(who, element_size, shape);
@@ -286,7 +286,7 @@ class SafeTensorsWriter {
   /// Sets an entry of the metadata.  @throws Error if key or value is not UTF-8
   void set_metadata(const std::string& key, const std::string& value) {
     if (!is_utf8(key) || !is_utf8(value))
-      throw Error(text("SafeTensorsWriter: metadata \"", key, "\": expected UTF-8"));
+      throw Error(text("SafeTensorsWriter: metadata ", json_string(key), ": expected UTF-8"));
     metadata_[key] = value;
   }
 
