@@ -79,7 +79,7 @@ constexpr Broadcast broadcast_of() {
 template <Broadcast B, class T, class S, class Map = void>
 struct LeafView {
   static constexpr Broadcast broadcast = B;
-  static constexpr bool single = S::width == 1 && B != Broadcast::same;  ///< one element for the whole row
+  static constexpr bool single = S::width == 1 && B != Broadcast::same && B != Broadcast::token;  ///< one for the whole row
   using type = T;
   View<const T, S> view;
   View<const std::int32_t, Map> group;
@@ -90,7 +90,7 @@ struct LeafView {
 template <Broadcast B, class T, class S>
 struct LeafView<B, T, S, void> {
   static constexpr Broadcast broadcast = B;
-  static constexpr bool single = S::width == 1 && B != Broadcast::same;
+  static constexpr bool single = S::width == 1 && B != Broadcast::same && B != Broadcast::token;
   using type = T;
   View<const T, S> view;
 
