@@ -58,8 +58,8 @@ void cosines_of_rows(Cpu& cpu, W* stats, W* cosines, View<T, S> a, View<T, S> b,
       W u[lanes], v[lanes], uu[lanes], vv[lanes], uv[lanes];
       for (index_t j = 0; j < lanes; ++j) uu[j] = vv[j] = uv[j] = 0;
       for (index_t i = 0; i < S::width; i += lanes) {
-        load_block(u, a.row(r) + i, S::width - i);
-        load_block(v, b.row(r) + i, S::width - i);
+        load_block(u, a.row(r) + i, columns_left<S::width>(i));
+        load_block(v, b.row(r) + i, columns_left<S::width>(i));
         for (index_t j = 0; j < lanes; ++j) uu[j] += u[j] * u[j];
         for (index_t j = 0; j < lanes; ++j) vv[j] += v[j] * v[j];
         for (index_t j = 0; j < lanes; ++j) uv[j] += u[j] * v[j];
@@ -76,7 +76,7 @@ template <class W, class T, class S>
 void cosines_of_columns(Cpu& cpu, W* stats, W* cosines, View<T, S> a, View<T, S> b, W eps) {
   constexpr index_t blocks = (S::width + lanes - 1) / lanes;
   for_tasks(cpu, a.shape.samples() * blocks, [=](index_t task, index_t, int) {
-    const index_t sample = task / blocks, i = task % blocks * lanes, count = S::width - i;
+    const index_t sample = task / blocks, i = task % blocks * lanes, count = columns_left<S::width>(i);
     W u[lanes], v[lanes], uu[lanes], vv[lanes], uv[lanes];
     for (index_t j = 0; j < lanes; ++j) uu[j] = vv[j] = uv[j] = 0;
     for (index_t r = 0; r < S::sample_rows; ++r) {
@@ -130,7 +130,7 @@ void cosine_backward(C& context, View<const W, R> dy, W* stats, View<T, S> a, Vi
     const index_t grain = std::max<index_t>(1, 256 / S::sample_rows);
     for_rows(cpu, a.shape.samples() * blocks, grain, [=](index_t begin, index_t end, int) {
       for (index_t task = begin; task < end; ++task) {
-        const index_t sample = task / blocks, i = task % blocks * lanes, count = S::width - i;
+        const index_t sample = task / blocks, i = task % blocks * lanes, count = columns_left<S::width>(i);
         const W slope = static_cast<W>(-static_cast<double>(*dy.sample(sample)) / static_cast<double>(each));
         W both[lanes], left[lanes], right[lanes], u[lanes], v[lanes];
         if constexpr (OverTokens) {

@@ -71,10 +71,10 @@ void gelu_backward(C& context, View<T, S> du, View<const T, S> dy, View<T, S> u)
       for (index_t r = begin; r < end; ++r)
         for (index_t i = 0; i < S::width; i += lanes) {
           wide_t<T> a[lanes], b[lanes];
-          load_block(a, u.row(r) + i, S::width - i);
-          load_block(b, dy.row(r) + i, S::width - i);
+          load_block(a, u.row(r) + i, columns_left<S::width>(i));
+          load_block(b, dy.row(r) + i, columns_left<S::width>(i));
           for (index_t j = 0; j < lanes; ++j) b[j] *= maths::gelu_slope(a[j]);
-          store_block(du.row(r) + i, b, S::width - i);
+          store_block(du.row(r) + i, b, columns_left<S::width>(i));
         }
     });
   });
@@ -95,10 +95,10 @@ void bias_backward(C& context, View<const T, Y> dy, Grad<wide_t<T>, B> db) {
         W sum[lanes] = {};
         for (index_t r = chunk * detail::bias_chunk; r < std::min(rows, (chunk + 1) * detail::bias_chunk); ++r) {
           W block[lanes];
-          load_block(block, dy.row(r) + i, Y::width - i);
+          load_block(block, dy.row(r) + i, columns_left<Y::width>(i));
           for (index_t j = 0; j < lanes; ++j) sum[j] += block[j];
         }
-        store_block(partial + chunk * Y::width + i, sum, Y::width - i);
+        store_block(partial + chunk * Y::width + i, sum, columns_left<Y::width>(i));
       }
     });
     for (index_t i = 0; i < Y::width; ++i) {

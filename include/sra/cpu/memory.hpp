@@ -41,11 +41,11 @@ void deposit(C& context, Grad<T, S> y, View<const U, S> x) {
       for (index_t r = begin; r < end; ++r)
         for (index_t i = 0; i < S::width; i += lanes) {
           wide_t<T> block[lanes];
-          load_block(block, x.row(r) + i, S::width - i);
+          load_block(block, x.row(r) + i, columns_left<S::width>(i));
           if (add)
-            accumulate_block(y.to.row(r) + i, block, S::width - i);
+            accumulate_block(y.to.row(r) + i, block, columns_left<S::width>(i));
           else
-            store_block(y.to.row(r) + i, block, S::width - i);
+            store_block(y.to.row(r) + i, block, columns_left<S::width>(i));
         }
     });
   });

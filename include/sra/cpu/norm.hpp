@@ -19,13 +19,13 @@ void norm_rows(Cpu& cpu, View<T, S> y, W* stats, View<T, S> x, Shift shift, Scal
       const T* in = x.row(b, r);
       W sum[lanes] = {}, block[lanes];
       for (index_t i = 0; i < S::width; i += lanes) {
-        load_block(block, in + i, S::width - i);
+        load_block(block, in + i, columns_left<S::width>(i));
         for (index_t j = 0; j < lanes; ++j) sum[j] += block[j];
       }
       const W mean = sum_block(sum) / W(S::width);
       W squares[lanes] = {};
       for (index_t i = 0; i < S::width; i += lanes) {
-        load_block(block, in + i, S::width - i);
+        load_block(block, in + i, columns_left<S::width>(i));
         for (index_t j = 0; j < lanes; ++j) block[j] -= mean;
         for (index_t j = std::max<index_t>(0, S::width - i); j < lanes; ++j) block[j] = 0;
         for (index_t j = 0; j < lanes; ++j) squares[j] += block[j] * block[j];
@@ -35,11 +35,11 @@ void norm_rows(Cpu& cpu, View<T, S> y, W* stats, View<T, S> x, Shift shift, Scal
       stats[2 * row + 1] = rstd;
       for (index_t i = 0; i < S::width; i += lanes) {
         W a[lanes], s[lanes];
-        load_block(block, in + i, S::width - i);
-        load_leaf(a, scale, b, r, i, S::width - i);
-        load_leaf(s, shift, b, r, i, S::width - i);
+        load_block(block, in + i, columns_left<S::width>(i));
+        load_leaf(a, scale, b, r, i, columns_left<S::width>(i));
+        load_leaf(s, shift, b, r, i, columns_left<S::width>(i));
         for (index_t j = 0; j < lanes; ++j) block[j] = (block[j] - mean) * rstd * (W(one) + a[j]) + s[j];
-        store_block(y.row(b, r) + i, block, S::width - i);
+        store_block(y.row(b, r) + i, block, columns_left<S::width>(i));
       }
     }
   });
@@ -69,17 +69,17 @@ template <class T, class S, class W, class Scale, class DX>
                                                      index_t r, W mean, W rstd, W one, W a, W c) {
   for (index_t i = 0; i < S::width; i += lanes) {
     W dy[lanes], x[lanes], k[lanes];
-    load_block(dy, up + i, S::width - i);
-    load_block(x, in + i, S::width - i);
-    load_leaf(k, scale, b, r, i, S::width - i);
+    load_block(dy, up + i, columns_left<S::width>(i));
+    load_block(x, in + i, columns_left<S::width>(i));
+    load_leaf(k, scale, b, r, i, columns_left<S::width>(i));
     for (index_t j = 0; j < lanes; ++j) {
       const W n = (x[j] - mean) * rstd;
       dy[j] = rstd * (dy[j] * (one + k[j]) - a - n * c);
     }
     if (dx.mode == GradMode::accumulate)
-      accumulate_block(dx.to.row(b, r) + i, dy, S::width - i);
+      accumulate_block(dx.to.row(b, r) + i, dy, columns_left<S::width>(i));
     else
-      store_block(dx.to.row(b, r) + i, dy, S::width - i);
+      store_block(dx.to.row(b, r) + i, dy, columns_left<S::width>(i));
   }
 }
 
@@ -111,9 +111,9 @@ void norm_backward(C& context, View<const T, S> dy, const W* stats, View<T, S> x
             W a[lanes] = {}, c[lanes] = {};
             for (index_t i = 0; i < D; i += lanes) {
               W up[lanes], n[lanes], k[lanes], product[lanes];
-              load_block(up, dy.row(b, r) + i, D - i);
-              load_block(n, x.row(b, r) + i, D - i);
-              detail::load_leaf(k, scale, b, r, i, D - i);
+              load_block(up, dy.row(b, r) + i, columns_left<D>(i));
+              load_block(n, x.row(b, r) + i, columns_left<D>(i));
+              detail::load_leaf(k, scale, b, r, i, columns_left<D>(i));
               for (index_t j = 0; j < lanes; ++j) {
                 n[j] = (n[j] - mean) * rstd;
                 product[j] = up[j] * n[j];
@@ -121,8 +121,8 @@ void norm_backward(C& context, View<const T, S> dy, const W* stats, View<T, S> x
                 a[j] += dn;
                 c[j] += dn * n[j];
               }
-              accumulate_block(to + i, up, D - i);
-              accumulate_block(to + D + i, product, D - i);
+              accumulate_block(to + i, up, columns_left<D>(i));
+              accumulate_block(to + D + i, product, columns_left<D>(i));
             }
             if (dx)
               detail::norm_row_backward<T, S>(dx, dy.row(b, r), x.row(b, r), scale, b, r, mean, rstd, W(one),

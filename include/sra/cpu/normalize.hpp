@@ -19,15 +19,15 @@ void normalize_forward(C& context, View<T, S> y, typename C::wide* norms, View<T
         W block[lanes], sum[lanes];
         for (index_t j = 0; j < lanes; ++j) sum[j] = 0;
         for (index_t i = 0; i < S::width; i += lanes) {
-          load_block(block, x.row(r) + i, S::width - i);
+          load_block(block, x.row(r) + i, columns_left<S::width>(i));
           for (index_t j = 0; j < lanes; ++j) sum[j] += block[j] * block[j];
         }
         norms[r] = maths::sqrt(sum_block(sum));
         const W scale = W(1) / std::max(norms[r], static_cast<W>(eps));
         for (index_t i = 0; i < S::width; i += lanes) {
-          load_block(block, x.row(r) + i, S::width - i);
+          load_block(block, x.row(r) + i, columns_left<S::width>(i));
           for (index_t j = 0; j < lanes; ++j) block[j] *= scale;
-          store_block(y.row(r) + i, block, S::width - i);
+          store_block(y.row(r) + i, block, columns_left<S::width>(i));
         }
       }
     });
@@ -47,21 +47,21 @@ void normalize_backward(C& context, View<const T, S> dy, View<T, S> y, const typ
         W u[lanes], d[lanes], sum[lanes];
         for (index_t j = 0; j < lanes; ++j) sum[j] = 0;
         for (index_t i = 0; i < S::width; i += lanes) {
-          load_block(u, y.row(r) + i, S::width - i);
-          load_block(d, dy.row(r) + i, S::width - i);
+          load_block(u, y.row(r) + i, columns_left<S::width>(i));
+          load_block(d, dy.row(r) + i, columns_left<S::width>(i));
           for (index_t j = 0; j < lanes; ++j) sum[j] += u[j] * d[j];
         }
         const bool clamped = norms[r] < static_cast<W>(eps);
         const W along = clamped ? W(0) : sum_block(sum);
         const W scale = W(1) / (clamped ? static_cast<W>(eps) : norms[r]);
         for (index_t i = 0; i < S::width; i += lanes) {
-          load_block(u, y.row(r) + i, S::width - i);
-          load_block(d, dy.row(r) + i, S::width - i);
+          load_block(u, y.row(r) + i, columns_left<S::width>(i));
+          load_block(d, dy.row(r) + i, columns_left<S::width>(i));
           for (index_t j = 0; j < lanes; ++j) d[j] = (d[j] - along * u[j]) * scale;
           if (add)
-            accumulate_block(dx.to.row(r) + i, d, S::width - i);
+            accumulate_block(dx.to.row(r) + i, d, columns_left<S::width>(i));
           else
-            store_block(dx.to.row(r) + i, d, S::width - i);
+            store_block(dx.to.row(r) + i, d, columns_left<S::width>(i));
         }
       }
     });

@@ -17,13 +17,13 @@ template <class W>
   for (index_t i = count; i < lanes; ++i) block[i] = value;
 }
 
-template <class W, class T>
-[[gnu::always_inline]] inline W largest(const T* x, index_t width) {
+template <class W, index_t Width, class T>
+[[gnu::always_inline]] inline W largest(const T* x) {
   W most[lanes], block[lanes];
   for (index_t i = 0; i < lanes; ++i) most[i] = -std::numeric_limits<W>::infinity();
-  for (index_t i = 0; i < width; i += lanes) {
-    load_block(block, x + i, width - i);
-    fill_tail(block, width - i, -std::numeric_limits<W>::infinity());
+  for (index_t i = 0; i < Width; i += lanes) {
+    load_block(block, x + i, columns_left<Width>(i));
+    fill_tail(block, columns_left<Width>(i), -std::numeric_limits<W>::infinity());
     for (index_t j = 0; j < lanes; ++j) most[j] = maths::select(most[j] < block[j], block[j], most[j]);
   }
   for (index_t step = lanes / 2; step > 0; step /= 2)
@@ -42,21 +42,21 @@ void softmax_forward(C& context, View<T, S> y, View<T, S> x) {
       for (index_t r = begin; r < end; ++r) {
         const T* from = x.row(r);
         T* to = y.row(r);
-        const W most = detail::largest<W>(from, S::width);
+        const W most = largest<W, S::width>(from);
         W block[lanes], sum[lanes];
         for (index_t j = 0; j < lanes; ++j) sum[j] = 0;
         for (index_t i = 0; i < S::width; i += lanes) {
-          load_block(block, from + i, S::width - i);
+          load_block(block, from + i, columns_left<S::width>(i));
           for (index_t j = 0; j < lanes; ++j) block[j] = maths::exp(block[j] - most);
-          detail::fill_tail(block, S::width - i, W(0));
+          detail::fill_tail(block, columns_left<S::width>(i), W(0));
           for (index_t j = 0; j < lanes; ++j) sum[j] += block[j];
-          store_block(to + i, block, S::width - i);
+          store_block(to + i, block, columns_left<S::width>(i));
         }
         const W scale = W(1) / sum_block(sum);
         for (index_t i = 0; i < S::width; i += lanes) {
-          load_block(block, to + i, S::width - i);
+          load_block(block, to + i, columns_left<S::width>(i));
           for (index_t j = 0; j < lanes; ++j) block[j] *= scale;
-          store_block(to + i, block, S::width - i);
+          store_block(to + i, block, columns_left<S::width>(i));
         }
       }
     });
@@ -75,19 +75,19 @@ void softmax_backward(C& context, View<const T, S> dy, View<T, S> y, Grad<T, S> 
         W p[lanes], d[lanes], sum[lanes];
         for (index_t j = 0; j < lanes; ++j) sum[j] = 0;
         for (index_t i = 0; i < S::width; i += lanes) {
-          load_block(p, y.row(r) + i, S::width - i);
-          load_block(d, dy.row(r) + i, S::width - i);
+          load_block(p, y.row(r) + i, columns_left<S::width>(i));
+          load_block(d, dy.row(r) + i, columns_left<S::width>(i));
           for (index_t j = 0; j < lanes; ++j) sum[j] += p[j] * d[j];
         }
         const W dot = sum_block(sum);
         for (index_t i = 0; i < S::width; i += lanes) {
-          load_block(p, y.row(r) + i, S::width - i);
-          load_block(d, dy.row(r) + i, S::width - i);
+          load_block(p, y.row(r) + i, columns_left<S::width>(i));
+          load_block(d, dy.row(r) + i, columns_left<S::width>(i));
           for (index_t j = 0; j < lanes; ++j) d[j] = p[j] * (d[j] - dot);
           if (add)
-            accumulate_block(dx.to.row(r) + i, d, S::width - i);
+            accumulate_block(dx.to.row(r) + i, d, columns_left<S::width>(i));
           else
-            store_block(dx.to.row(r) + i, d, S::width - i);
+            store_block(dx.to.row(r) + i, d, columns_left<S::width>(i));
         }
       }
     });

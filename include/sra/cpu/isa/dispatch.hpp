@@ -37,6 +37,13 @@ namespace sra::backend {
 /// Elements of a block: the constant trip count of vectorised loops.
 inline constexpr index_t lanes = 64;
 
+/// How many columns of a row of Width a block that begins at column i has; a constant when blocks fill the row, so that
+/// the code for tails goes.
+template <index_t Width>
+constexpr index_t columns_left(index_t i) {
+  return Width % lanes == 0 ? lanes : Width - i;
+}
+
 /// local[i] = S(pointer[i]) for i < count, 0 for the rest of the block.  @param count 0 ... lanes and more
 template <class S, class T>
 [[gnu::always_inline]] inline void load_block(S (&local)[lanes], const T* pointer, index_t count) {
@@ -131,6 +138,12 @@ void for_rows(Cpu& cpu, index_t rows, index_t grain, const Kernel& kernel) {
   cpu.threads().for_each((rows + grain - 1) / grain, [&kernel, isa, rows, grain](index_t chunk, int worker) {
     run_as(isa, chunk * grain, std::min(rows, (chunk + 1) * grain), worker, kernel);
   });
+}
+
+/// As for_rows, on this thread and portably: for results of a few elements, which are not worth three copies of the code.
+template <class Kernel>
+void for_few(index_t rows, const Kernel& kernel) {
+  detail::run_portable(kernel, 0, rows, 0);
 }
 
 /// Calls kernel(index_t task, index_t task + 1, int worker) for every task: for_rows with one row per chunk.
