@@ -19,6 +19,7 @@
 #include <sra/cpu/update.hpp>
 
 #include <sra/alignment/sra_loss.hpp>
+#include <sra/autograd/checkpoint.hpp>
 #include <sra/data/prefetch.hpp>
 #include <sra/data/shapes.hpp>
 #include <sra/io/grid.hpp>

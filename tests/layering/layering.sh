@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: MIT
 #
 #   arrows         a header includes only headers of its own folder or of those to its left (docs: architecture)
+#   umbrella       sra.hpp reaches every header but those of extra/ and cuda/
 #   third_party    headers of others are included in the files listed in third_party.txt only
 #   cuda_macro     __CUDACC__ stands in core/config.hpp and sra.hpp only
 #   files          first line a comment, second the licence, #pragma once, length limits
@@ -68,6 +69,25 @@ check_arrows() {
     }')
   if [[ -n $violations ]]; then
     while read -r line; do complain "$line"; done <<<"$violations"
+  fi
+}
+
+check_umbrella() {
+  local missing
+  missing=$(tree | grep -E '^include/sra/.*\.hpp$' | includes | awk '
+    $2 ~ /^sra\// { edges[$1] = edges[$1] " include/" $2 }
+    END {
+      queue[n = 1] = "include/sra/sra.hpp"
+      reached[queue[1]]
+      for (i = 1; i <= n; ++i) {
+        for (j = split(edges[queue[i]], next_files, " "); j > 0; --j) {
+          if (!(next_files[j] in reached)) { reached[next_files[j]]; queue[++n] = next_files[j] }
+        }
+      }
+      for (i = 1; i <= n; ++i) print queue[i]
+    }' | sort | comm -13 - <(tree | grep -E '^include/sra/.*\.hpp$' | grep -vE '^include/sra/(extra|cuda)/'))
+  if [[ -n $missing ]]; then
+    while read -r file; do complain "$file: sra.hpp does not reach this header"; done <<<"$missing"
   fi
 }
 
@@ -140,7 +160,7 @@ check_machine_paths() {
   fi
 }
 
-if (($# == 0)); then set -- arrows third_party cuda_macro files machine_paths; fi
+if (($# == 0)); then set -- arrows umbrella third_party cuda_macro files machine_paths; fi
 for check in "$@"; do
   "check_$check"
 done

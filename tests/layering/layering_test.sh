@@ -32,9 +32,9 @@ finds() {
 
 write include/sra/core/a.hpp "$head#include <vector>"
 write include/sra/cpu/kernel.hpp "$head#include <Eigen/Core>"$'\n#include <sra/core/a.hpp>\n#include <sra/cpu/kernel.hpp>'
-write include/sra/sra.hpp "$head#include <sra/cpu/kernel.hpp>"$'\n#ifdef __CUDACC__\n#endif'
+write include/sra/sra.hpp "$head#include <sra/cpu/kernel.hpp>"$'\n#include <sra/train/trainer.hpp>\n#ifdef __CUDACC__\n#endif'
 write include/sra/extra/image_file.hpp "$head#include <sra/sra.hpp>"$'\n#include <png.h>'
-write include/sra/train/trainer.hpp "$head#include <sra/data/dataset.hpp>"
+write include/sra/train/trainer.hpp "$head#include <sra/core/a.hpp>"
 
 finds arrows include/sra/core/b.hpp "$head#include <sra/io/png.hpp>"
 finds arrows include/sra/data/b.hpp "$head#include <sra/train/trainer.hpp>"
@@ -44,6 +44,7 @@ finds arrows include/sra/cpu/b.hpp "$head#include <sra/ops/norm.hpp>"
 finds arrows include/sra/ops/b.hpp "$head# include <sra/extra/image_file.hpp>"
 finds arrows include/sra/io/b.hpp "$head#include \"png.hpp\""
 finds arrows include/sra/misc/b.hpp "$head#include <sra/core/a.hpp>"
+finds umbrella include/sra/ops/b.hpp "$head"
 finds third_party include/sra/core/b.hpp "$head#include <Eigen/Core>"
 finds third_party include/sra/ops/b.hpp "$head  #include <immintrin.h>"
 finds third_party examples/b.cpp "$head#include <png.h>"
