@@ -9,29 +9,37 @@
 
 namespace sra::backend {
 
+namespace detail {
+
+// The kernel does not know the context, so that traced and untraced passes share their code.
+template <class W, class T, class S>
+void normalize_rows(Cpu& cpu, View<T, S> y, W* norms, View<T, S> x, W eps) {
+  for_rows(cpu, x.shape.rows(), rows_per_task(S::width), [=](index_t begin, index_t end, int) {
+    for (index_t r = begin; r < end; ++r) {
+      W block[lanes], sum[lanes];
+      for (index_t j = 0; j < lanes; ++j) sum[j] = 0;
+      for (index_t i = 0; i < S::width; i += lanes) {
+        load_block(block, x.row(r) + i, columns_left<S::width>(i));
+        for (index_t j = 0; j < lanes; ++j) sum[j] += block[j] * block[j];
+      }
+      norms[r] = maths::sqrt(sum_block(sum));
+      const W scale = W(1) / std::max(norms[r], eps);
+      for (index_t i = 0; i < S::width; i += lanes) {
+        load_block(block, x.row(r) + i, columns_left<S::width>(i));
+        for (index_t j = 0; j < lanes; ++j) block[j] *= scale;
+        store_block(y.row(r) + i, block, columns_left<S::width>(i));
+      }
+    }
+  });
+}
+
+}  // namespace detail
+
 /// y = x / max(|x|, eps) of every row, norms[row] = |x|.  Sums in the wide type: 64 partial sums a row.
 template <ContextOn<Cpu> C, class T, class S>
 void normalize_forward(C& context, View<T, S> y, typename C::wide* norms, View<T, S> x, double eps) {
-  using W = typename C::wide;
-  launch(context, "normalize_forward", {2.0 * double(x.shape.size()) * sizeof(T), 0}, [&](Cpu& cpu) {
-    for_rows(cpu, x.shape.rows(), rows_per_task(S::width), [=](index_t begin, index_t end, int) {
-      for (index_t r = begin; r < end; ++r) {
-        W block[lanes], sum[lanes];
-        for (index_t j = 0; j < lanes; ++j) sum[j] = 0;
-        for (index_t i = 0; i < S::width; i += lanes) {
-          load_block(block, x.row(r) + i, columns_left<S::width>(i));
-          for (index_t j = 0; j < lanes; ++j) sum[j] += block[j] * block[j];
-        }
-        norms[r] = maths::sqrt(sum_block(sum));
-        const W scale = W(1) / std::max(norms[r], static_cast<W>(eps));
-        for (index_t i = 0; i < S::width; i += lanes) {
-          load_block(block, x.row(r) + i, columns_left<S::width>(i));
-          for (index_t j = 0; j < lanes; ++j) block[j] *= scale;
-          store_block(y.row(r) + i, block, columns_left<S::width>(i));
-        }
-      }
-    });
-  });
+  launch(context, "normalize_forward", {2.0 * double(x.shape.size()) * sizeof(T), 0},
+         [&](Cpu& cpu) { detail::normalize_rows(cpu, y, norms, x, static_cast<typename C::wide>(eps)); });
 }
 
 /// dx = (dy − y Σ y dy) / |x| of every row, dy / eps where |x| < eps.

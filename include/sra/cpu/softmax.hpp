@@ -31,36 +31,42 @@ template <class W, index_t Width, class T>
   return most[0];
 }
 
+// The kernels do not know the context, so that traced and untraced passes share their code.
+
+template <class T, class S>
+void softmax_rows(Cpu& cpu, View<T, S> y, View<T, S> x) {
+  using W = wide_t<T>;
+  for_rows(cpu, x.shape.rows(), rows_per_task(S::width), [=](index_t begin, index_t end, int) {
+    for (index_t r = begin; r < end; ++r) {
+      const T* from = x.row(r);
+      T* to = y.row(r);
+      const W most = largest<W, S::width>(from);
+      W block[lanes], sum[lanes];
+      for (index_t j = 0; j < lanes; ++j) sum[j] = 0;
+      for (index_t i = 0; i < S::width; i += lanes) {
+        load_block(block, from + i, columns_left<S::width>(i));
+        for (index_t j = 0; j < lanes; ++j) block[j] = maths::exp(block[j] - most);
+        fill_tail(block, columns_left<S::width>(i), W(0));
+        for (index_t j = 0; j < lanes; ++j) sum[j] += block[j];
+        store_block(to + i, block, columns_left<S::width>(i));
+      }
+      const W scale = W(1) / sum_block(sum);
+      for (index_t i = 0; i < S::width; i += lanes) {
+        load_block(block, to + i, columns_left<S::width>(i));
+        for (index_t j = 0; j < lanes; ++j) block[j] *= scale;
+        store_block(to + i, block, columns_left<S::width>(i));
+      }
+    }
+  });
+}
+
 }  // namespace detail
 
 /// y = softmax(x) of every row.  Sums in the wide type: 64 partial sums a row.
 template <ContextOn<Cpu> C, class T, class S>
 void softmax_forward(C& context, View<T, S> y, View<T, S> x) {
-  using W = typename C::wide;
-  launch(context, "softmax_forward", {2.0 * double(x.shape.size()) * sizeof(T), 0}, [&](Cpu& cpu) {
-    for_rows(cpu, x.shape.rows(), rows_per_task(S::width), [=](index_t begin, index_t end, int) {
-      for (index_t r = begin; r < end; ++r) {
-        const T* from = x.row(r);
-        T* to = y.row(r);
-        const W most = largest<W, S::width>(from);
-        W block[lanes], sum[lanes];
-        for (index_t j = 0; j < lanes; ++j) sum[j] = 0;
-        for (index_t i = 0; i < S::width; i += lanes) {
-          load_block(block, from + i, columns_left<S::width>(i));
-          for (index_t j = 0; j < lanes; ++j) block[j] = maths::exp(block[j] - most);
-          detail::fill_tail(block, columns_left<S::width>(i), W(0));
-          for (index_t j = 0; j < lanes; ++j) sum[j] += block[j];
-          store_block(to + i, block, columns_left<S::width>(i));
-        }
-        const W scale = W(1) / sum_block(sum);
-        for (index_t i = 0; i < S::width; i += lanes) {
-          load_block(block, to + i, columns_left<S::width>(i));
-          for (index_t j = 0; j < lanes; ++j) block[j] *= scale;
-          store_block(to + i, block, columns_left<S::width>(i));
-        }
-      }
-    });
-  });
+  launch(context, "softmax_forward", {2.0 * double(x.shape.size()) * sizeof(T), 0},
+         [&](Cpu& cpu) { detail::softmax_rows(cpu, y, x); });
 }
 
 /// dx = y (dy − Σ y dy) of every row.
