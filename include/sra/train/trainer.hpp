@@ -199,6 +199,7 @@ class Trainer {
     for (const double d : o.ema)
       if (!(d >= 0 && d <= 1)) throw Error(text("Trainer: ema: expected decays in [0, 1], got ", d));
     if (!(o.dropout >= 0 && o.dropout <= 1)) throw Error(text("Trainer: dropout: expected a number in [0, 1], got ", o.dropout));
+    if (o.max_skipped < 1) throw Error(text("Trainer: max_skipped: expected at least 1, got ", o.max_skipped));
     if (!(o.clip >= 0)) throw Error(text("Trainer: clip: expected a number >= 0, got ", o.clip));
   }
 
