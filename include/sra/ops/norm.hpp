@@ -7,6 +7,25 @@
 
 namespace sra {
 
+namespace detail {
+
+/// Whether L has one row for each sample of Out, or one for each group of its tokens.
+template <class Out, class L>
+constexpr bool per_sample() {
+  if constexpr (IsGrouped<L>::value)
+    return follows<Out, L>();
+  else
+    return Out::batched && L::shape::batched && L::shape::sample_rows == 1;
+}
+
+/// One row for all rows of a destination, also where a sample has only one.
+template <Variable P>
+auto row_view(const P& p) {
+  return LeafView<Broadcast::row, typename P::type, typename P::shape>{p.value};
+}
+
+}  // namespace detail
+
 /// y = (x − mean) · rstd · (1 + scale) + shift over the last extent, biased variance.  DiT, arXiv:2212.09748, §3.2 (adaLN).
 /// @param x [B, T, D]  @param shift, scale [B, D] or grouped [B, G, D]  @param eps added to the variance
 /// @return [B, T, D].  Keeps x, mean and rstd (8 bytes a row).  Sums in the wide type, sums over tokens in order.
@@ -14,7 +33,7 @@ template <Variable X, LeafLike S>
 X modulated_norm(X x, S shift, S scale, float eps = 1e-6f) {
   using Out = typename X::shape;
   static_assert(S::shape::width == Out::width, "modulated_norm: shift and scale must have the width of x");
-  static_assert(detail::follows<Out, S>(), "modulated_norm: shift and scale must be per sample, [B, D], or grouped, [B, G, D]");
+  static_assert(detail::per_sample<Out, S>(), "modulated_norm: shift and scale must be per sample, [B, D], or grouped, [B, G, D]");
   auto y = x.like();
   auto* stats = x.template per_row<2, typename X::context_type::wide>();
   norm_forward(x.context(), y.value, stats, x.value, detail::leaf_view<Out>(shift), detail::leaf_view<Out>(scale), 1.0f, eps);
@@ -35,12 +54,12 @@ X affine_norm(X x, P weight, P bias, float eps = 1e-5f) {
   static_assert(P::shape::rank == 1 && P::shape::width == Out::width, "affine_norm: weight and bias must be [D], the width of x");
   auto y = make_dense<typename X::type>(x.context(), x.value.shape);
   auto* stats = x.template per_row<2, typename X::context_type::wide>();
-  norm_forward(x.context(), y.value, stats, x.value, detail::leaf_view<Out>(bias), detail::leaf_view<Out>(weight), 0.0f, eps);
+  norm_forward(x.context(), y.value, stats, x.value, detail::row_view(bias), detail::row_view(weight), 0.0f, eps);
   return record(y, [=](auto& c, auto dy) {
     const auto dx = x.grad();
     const auto dbias = bias.grad();
     const auto dweight = weight.grad();
-    norm_backward(c, dy, stats, x.value, detail::leaf_view<Out>(weight), 0.0f, dx, dbias, dweight);
+    norm_backward(c, dy, stats, x.value, detail::row_view(weight), 0.0f, dx, dbias, dweight);
   });
 }
 
