@@ -1,0 +1,330 @@
+// Holds the library against tensors of the authors' code: forward pass, losses, gradients, three updates, samples.
+// SPDX-License-Identifier: MIT
+//
+//   parity DIR      checks every file it knows in DIR; a line `passed FILE: …` or `failed FILE: …` each
+//   parity --isas   lists the instruction sets of this machine
+//
+// Compiled for one configuration: see scripts/parity for the macros.
+#include "comparison.hpp"
+#include "golden_file.hpp"
+#include "subject.hpp"
+
+#include <sra/diffusion/sampler.hpp>
+#include <sra/sra.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <regex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace parity {
+
+namespace fs = std::filesystem;
+
+using AnyTrainer = Subject<sra::SmoothL1, sra::LinearPath>;
+
+void check_forward(const fs::path& weights, GoldenFile& file, Comparison& c) {
+  AnyTrainer trainer(options<AnyTrainer>(1, 1, 0));
+  trainer.load_weights(weights);
+  const index_t batch = file.batch("x");
+  const auto x = read_images<float>(file, "x", batch), t = file.read<float>("t", {batch});
+  const auto y = file.read<std::int32_t>("y", {batch});
+  const int student = layer(file, "block");
+
+  sra::Workspace<Cpu> workspace(trainer.backend());
+  sra::Detached<Cpu, float> context(workspace, trainer.engine().store().live());
+  auto image = sra::make_dense<float>(context, Model::ImageShape{batch});
+  copy(context, image.value, dense(x.data(), Model::ImageShape{batch}));
+  const View<const float, Shape<sra::dynamic>> times = dense(t.data(), Shape<sra::dynamic>{batch});
+  const Model& model = trainer.model();
+  c.expect(file, "act.patch_embed", elements(model.x_embedder(image).value), token_shape(batch), allowed::forward);
+  c.expect(file, "act.t_embed", elements(model.t_embedder(context, times).value), {batch, config.hidden},
+           allowed::forward);
+  const auto output = model(image, times, dense(y.data(), Shape<sra::dynamic>{batch}), [&](int i, const auto& tokens) {
+    c.expect(file, text("act.block", i), elements(tokens.value), token_shape(batch), allowed::forward);
+    if (i != student) return;
+    const auto projected = trainer.engine().store().module().extra.head(tokens);
+    c.expect(file, "projected", elements(projected.value), token_shape(batch), allowed::forward);
+  });
+  expect_images(c, file, "output", elements(output.value), batch, allowed::forward);
+}
+
+/// Holds a gradient against the file.  Two are zero but for rounding, and are compared on the scale of the whole
+/// gradient: that of the keys' bias, which softmax does not see, where keys are not normalised; and that of k_norm's
+/// bias.
+void expect_gradient(Comparison& c, GoldenFile& file, const sra::ParamInfo& p, std::vector<double> ours, double whole) {
+  const std::string name = "grad." + p.name;
+  if (!file.has(name)) return c.missing(name);
+  auto theirs = file.read<double>(name, p.shape);
+  if (p.name.ends_with("attn.k_norm.bias")) return c.expect(name, ours, theirs, allowed::gradient, whole);
+  if (!config.qk_norm && p.name.ends_with("attn.qkv.bias")) {
+    const auto third = p.size / 3;
+    const auto keys = [&](std::vector<double>& x) { return doubles(x.begin() + third, x.begin() + 2 * third); };
+    c.expect(name + " (keys)", keys(ours), keys(theirs), allowed::gradient, whole);
+    for (auto* x : {&ours, &theirs}) x->erase(x->begin() + third, x->begin() + 2 * third);
+  }
+  c.expect(name, ours, theirs, allowed::gradient);
+}
+
+template <class Distance, class Path>
+void check_loss(const fs::path& weights, GoldenFile& file, Comparison& c) {
+  using Trainer = Subject<Distance, Path>;
+  Trainer trainer(
+      options<Trainer>(layer(file, "student_block"), layer(file, "teacher_block"), file.number("lambda_align")));
+  trainer.load_weights(weights);
+  const Inputs in(file);
+  file.know("y");  // before dropping: nothing here depends on it
+  const sra::Losses losses = trainer.losses(in.micro_batch(), in.draws());
+
+  sra::Workspace<Cpu> workspace(trainer.backend());
+  sra::Detached<Cpu, float> context(workspace, {});
+  const auto image = [&](const std::vector<float>& v) {
+    auto x = sra::make_dense<float>(context, Model::ImageShape{in.batch});
+    copy(context, x.value, in.images(v));
+    return x;
+  };
+  const auto noised = [&](const std::vector<float>& t) {
+    return elements(trainer.engine().objective().noised(image(in.x), image(in.noise), in.times(t)).value);
+  };
+  expect_images(c, file, "x_t", noised(in.t), in.batch, allowed::loss);
+  expect_images(c, file, "x_t_teacher", noised(in.t_teacher), in.batch, allowed::loss);
+  const auto& per_sample = trainer.engine().denoising_per_sample();
+  c.expect(file, "denoising_loss_per_sample", doubles(per_sample.begin(), per_sample.end()), {in.batch}, allowed::loss);
+  expect_number(c, file, "align_loss_mean", losses.alignment, allowed::loss);
+  expect_number(c, file, "total_loss", losses.total, allowed::loss);
+
+  double squares = 0;
+  for (const sra::ParamInfo& p : trainer.engine().store().parameters())
+    if (p.kind == sra::ParamKind::trained)
+      for (const float g : trainer.gradient(p.name)) squares += static_cast<double>(g) * static_cast<double>(g);
+  expect_number(c, file, "grad_norm", std::sqrt(squares), allowed::gradient);
+  const double whole = file.has("grad_norm") ? file.read<double>("grad_norm", {1})[0] : 0;
+  for (const sra::ParamInfo& p : trainer.engine().store().parameters())
+    if (p.kind == sra::ParamKind::trained) {
+      const auto g = trainer.gradient(p.name);
+      expect_gradient(c, file, p, doubles(g.begin(), g.end()), whole);
+    }
+}
+
+/// "AdamW lr=1e-3 betas=(0.9,0.999) eps=1e-8 weight_decay=0.01"
+sra::AdamW<double> optimizer(const GoldenFile& file) {
+  const std::string s = file.metadata("optimizer");
+  sra::AdamW<double> a;
+  int end = 0;
+  const int read = std::sscanf(s.c_str(), "AdamW lr=%lf betas=(%lf,%lf) eps=%lf weight_decay=%lf%n", &a.lr, &a.beta1,
+                               &a.beta2, &a.eps, &a.weight_decay, &end);
+  if (read != 5 || static_cast<std::size_t>(end) != s.size())
+    throw Error(text(file.name(), ": metadata optimizer: expected AdamW with lr, betas, eps and weight_decay, got \"",
+                     s, "\""));
+  return a;
+}
+
+/// Student and teacher block of a folder's losses, which its updates share; files that cannot be read fail elsewhere.
+std::array<int, 2> layers_of(const fs::path& folder) {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.path().filename().string().starts_with("loss_")) files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  for (const fs::path& path : files) {
+    try {
+      const GoldenFile file(path);
+      return {layer(file, "student_block"), layer(file, "teacher_block")};
+    } catch (const Error&) {
+      continue;
+    }
+  }
+  throw Error("train3.safetensors: expected a file loss_* beside it, which names the blocks, found none");
+}
+
+template <class Distance, class Path>
+void check_train3(const fs::path& weights, GoldenFile& file, Comparison& c) {
+  using Trainer = Subject<Distance, Path>;
+  const auto [student, teacher] = layers_of(weights.parent_path());
+  auto o = options<Trainer>(student, teacher, file.number("lambda_align"));
+  o.adamw = optimizer(file);
+  o.lr = sra::constant(o.adamw.lr);
+  o.clip = file.number("clip");
+  o.ema = {file.number("ema_decay")};
+  Trainer trainer(o);
+  trainer.load_weights(weights);
+  file.know("y");
+  for (int k = 0; k < 3; ++k) {
+    const std::string step = text("step", k, ".");
+    const Inputs in(file, step);
+    const sra::StepReport report = trainer.step(in.micro_batch(), in.draws());
+    expect_number(c, file, step + "loss", report.losses.total, allowed::loss);
+    expect_number(c, file, step + "grad_norm", report.gradient_norm, allowed::gradient);
+  }
+  for (const sra::ParamInfo& p : trainer.engine().store().parameters()) {
+    const auto now = trainer.parameter(p.name), mean = trainer.ema(p.name);
+    const bool noise = p.name.ends_with("attn.k_norm.bias");  // AdamW turns rounding noise into steps of size lr
+    c.expect(file, "model_after." + p.name, doubles(now.begin(), now.end()), p.shape,
+             noise ? allowed::model_after_key_norm_bias : allowed::model_after);
+    c.expect(file, "ema_after." + p.name, doubles(mean.begin(), mean.end()), p.shape, allowed::ema_after);
+  }
+}
+
+/// "1p8" is 1.8.
+double decimal(std::string s) {
+  std::replace(s.begin(), s.end(), 'p', '.');
+  return std::stod(s);
+}
+
+/// The options that a name such as ode_euler10_cfg1p8_lo0p1_hi0p7 stands for; false for other names.
+bool parse_sample(const std::string& name, sra::SamplerOptions& o, bool& cosine) {
+  static const std::regex pattern(
+      "(ode_euler|ode_heun|sde_em)([0-9]{1,4})(_cfg([0-9]+p?[0-9]*))?(_lo([0-9]+p?[0-9]*))?(_hi([0-9]+p?[0-9]*))?(_"
+      "cosine)?");
+  std::smatch part;
+  if (!std::regex_match(name, part, pattern)) return false;
+  o.method = part[1] == "ode_euler"  ? sra::SamplerMethod::ode_euler
+             : part[1] == "ode_heun" ? sra::SamplerMethod::ode_heun
+                                     : sra::SamplerMethod::sde;
+  o.steps = std::stoi(part[2]);
+  if (part[4].matched) o.guidance = decimal(part[4]);
+  if (part[6].matched) o.guidance_low = decimal(part[6]);
+  if (part[8].matched) o.guidance_high = decimal(part[8]);
+  cosine = part[9].matched;
+  return true;
+}
+
+template <class Path>
+std::vector<double> samples(AnyTrainer& trainer, const std::vector<std::int32_t>& y, const sra::SamplerOptions& o,
+                            const sra::SamplerDraws<Model>& draws) {
+  sra::Sampler<Model, Cpu, float, Path> sampler(trainer.backend(), trainer.model(), trainer.engine().store().live());
+  return elements(sampler.sample(dense(y.data(), Shape<sra::dynamic>{static_cast<index_t>(y.size())}), o, draws));
+}
+
+void check_samples(const fs::path& weights, GoldenFile& file, Comparison& c) {
+  AnyTrainer trainer(options<AnyTrainer>(1, 1, 0));
+  trainer.load_weights(weights);
+  const index_t batch = file.batch("z");
+  const auto z = read_images<double>(file, "z", batch);
+  const auto y = file.read<std::int32_t>("y", {batch});
+  for (const std::string name : {"ode_euler20", "ode_euler10_cfg1p8_lo0p1_hi0p7", "ode_heun8_cfg1p5",
+                                 "sde_em12_cfg1p8_hi0p7", "sde_em12_cosine"})
+    if (!file.has(name)) c.missing(name);
+  for (const sra::TensorInfo& info : file.tensors()) {
+    sra::SamplerOptions o;
+    bool cosine = false;
+    if (!parse_sample(info.name, o, cosine)) continue;
+    sra::SamplerDraws<Model> draws{.start = dense(z.data(), Model::ImageShape{batch})};
+    std::vector<double> noise;
+    if (o.method == sra::SamplerMethod::sde) {
+      const std::string tensor = cosine ? "sde_cosine_noise" : "sde_noise";
+      noise = channels_last(file.read<double>(tensor, {o.steps - 1, batch, channels, config.height, config.width}),
+                            channels, pixels);
+      draws.noise = noise;
+    }
+    const auto ours =
+        cosine ? samples<sra::CosinePath>(trainer, y, o, draws) : samples<sra::LinearPath>(trainer, y, o, draws);
+    expect_images(c, file, info.name, ours, batch, allowed::sample);
+  }
+}
+
+using Check = void (*)(const fs::path& weights, GoldenFile& file, Comparison& c);
+
+/// The distances and paths under the names that files and metadata have for them.
+struct Setup {
+  std::string distance, path;
+  Check loss, train3;
+};
+template <class Distance, class Path>
+Setup setup(std::string distance) {
+  return {distance, Path::name, check_loss<Distance, Path>, check_train3<Distance, Path>};
+}
+const std::array<Setup, 8>& setups() {
+  using sra::LinearPath, sra::CosinePath;
+  static const std::array<Setup, 8> all{
+      setup<sra::TokenCosine, LinearPath>("cos"), setup<sra::TokenCosine, CosinePath>("cos"),
+      setup<sra::SmoothL1, LinearPath>("sml1"),   setup<sra::SmoothL1, CosinePath>("sml1"),
+      setup<sra::L1, LinearPath>("l1"),           setup<sra::L1, CosinePath>("l1"),
+      setup<sra::L2, LinearPath>("l2"),           setup<sra::L2, CosinePath>("l2")};
+  return all;
+}
+
+/// The setup that a file's metadata names.
+const Setup& setup_of(const GoldenFile& file) {
+  for (const Setup& s : setups())
+    if (s.distance == file.metadata("loss_type") && s.path == file.metadata("path")) return s;
+  throw Error(text(file.name(),
+                   ": metadata: expected a loss_type cos, sml1, l1 or l2 and a path linear or cosine, got ",
+                   file.metadata("loss_type"), " and ", file.metadata("path")));
+}
+
+/// Whether a file's name is known.
+bool known(const std::string& name) {
+  if (!known_family) return false;
+  if (name == "forward.safetensors" || name == "train3.safetensors" || name == "samples.safetensors") return true;
+  return std::any_of(setups().begin(), setups().end(),
+                     [&](const Setup& s) { return name == "loss_" + s.distance + "_" + s.path + ".safetensors"; });
+}
+
+/// Checks one file and prints its line.
+bool check(const fs::path& path) {
+  const std::string name = path.filename().string();
+  try {
+    GoldenFile file(path);
+    Comparison c;
+    const fs::path weights = path.parent_path() / "weights.safetensors";
+    if (name.starts_with("forward"))
+      check_forward(weights, file, c);
+    else if (name.starts_with("samples"))
+      check_samples(weights, file, c);
+    else if (name.starts_with("train3"))
+      setup_of(file).train3(weights, file, c);
+    else
+      setup_of(file).loss(weights, file, c);
+    c.print(file);
+    return c.passed();
+  } catch (const std::exception& e) {
+    std::printf("failed %s: %s\n", name.c_str(), e.what());
+    return false;
+  }
+}
+
+int check_folder(const fs::path& folder) {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(folder)) files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  int passed = 0, failed = 0;
+  for (const fs::path& path : files) {
+    const std::string name = path.filename().string();
+    if (name == "weights.safetensors") continue;
+    if (!known(name)) {
+      std::printf("unknown %s\n", name.c_str());
+      continue;
+    }
+    ++(check(path) ? passed : failed);
+    std::fflush(stdout);
+  }
+  if (passed + failed == 0)
+    std::printf("parity: %s: expected a file that %s has, found none\n", folder.string().c_str(), SRA_PARITY_FAMILY);
+  std::printf("%d passed, %d failed\n", passed, failed);
+  return failed == 0 && passed > 0 ? 0 : 1;
+}
+
+}  // namespace parity
+
+int main(int count, char** words) {
+  try {
+    const std::string word = count == 2 ? words[1] : "";
+    if (word == "--isas") {
+      for (const auto isa : sra::backend::available_isas()) std::printf("%s\n", to_string(isa).c_str());
+      return 0;
+    }
+    if (!word.empty() && word[0] != '-') return parity::check_folder(word);
+    std::fprintf(stderr, "usage: parity DIR | parity --isas\n");
+    return 2;
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "parity: %s\n", e.what());
+    return 1;
+  }
+}

@@ -1,0 +1,105 @@
+// What parity checks: the model that the macros describe, its trainer, and batches as golden files give them.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "comparison.hpp"
+#include "golden_file.hpp"
+
+#include <sra/sra.hpp>
+#include <sra/train/trainer.hpp>
+
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace parity {
+
+using sra::Cpu, sra::Error, sra::text, sra::Layer, sra::Shape, sra::View;
+
+constexpr sra::DiTConfig config{.height = SRA_PARITY_INPUT,
+                                .width = SRA_PARITY_INPUT,
+                                .channels = SRA_PARITY_CHANNELS,
+                                .patch = SRA_PARITY_PATCH,
+                                .hidden = SRA_PARITY_HIDDEN,
+                                .depth = SRA_PARITY_DEPTH,
+                                .heads = SRA_PARITY_HEADS,
+                                .qk_norm = SRA_PARITY_QK_NORM};
+using Model = sra::SiT<config, sra::Classes<SRA_PARITY_CLASSES>>;
+constexpr bool known_family = std::string_view(SRA_PARITY_FAMILY) == "SiT";
+constexpr index_t channels = config.channels, pixels = config.height * config.width;
+
+template <class Distance, class Path>
+using Subject = sra::Trainer<Model, sra::SRALoss<Layer<>, Layer<>, Distance>, Cpu, float, sra::FlowMatching<Path>>;
+
+inline std::vector<index_t> image_shape(index_t batch) { return {batch, channels, config.height, config.width}; }
+inline std::vector<index_t> token_shape(index_t batch) { return {batch, config.tokens(), config.hidden}; }
+
+inline std::vector<double> doubles(auto begin, auto end) { return {begin, end}; }
+/// All elements of a view, row after row.
+template <class T, class S>
+std::vector<double> elements(View<T, S> v) {
+  std::vector<double> x;
+  for (index_t r = 0; r < v.shape.rows(); ++r) x.insert(x.end(), v.row(r), v.row(r) + S::width);
+  return x;
+}
+
+template <class T>
+std::vector<T> read_images(GoldenFile& file, const std::string& tensor, index_t batch) {
+  return channels_last(file.read<T>(tensor, image_shape(batch)), channels, pixels);
+}
+inline void expect_images(Comparison& c, GoldenFile& file, const std::string& tensor, const std::vector<double>& ours,
+                          index_t batch, double allowed) {
+  if (file.has(tensor))
+    c.expect(tensor, ours, read_images<double>(file, tensor, batch), allowed);
+  else
+    c.missing(tensor);
+}
+inline void expect_number(Comparison& c, GoldenFile& file, const std::string& tensor, double ours, double allowed) {
+  c.expect(file, tensor, {ours}, {1}, allowed);
+}
+
+/// A batch and its draws as a file gives them.
+struct Inputs {
+  index_t batch;
+  std::vector<float> x, noise, t, t_teacher;
+  std::vector<std::int32_t> labels;
+
+  /// @param prefix of the draws' names
+  explicit Inputs(GoldenFile& file, const std::string& prefix = "")
+      : batch(file.batch("x")),
+        x(read_images<float>(file, "x", batch)),
+        noise(read_images<float>(file, prefix + "noise", batch)),
+        t(file.read<float>(prefix + "t", {batch})),
+        t_teacher(file.read<float>(prefix + "t_teacher", {batch})),
+        labels(file.read<std::int32_t>(prefix + "labels_dropped", {batch})) {}
+
+  sra::MicroBatch<Model> micro_batch() const { return {images(x), dense(labels.data(), Shape<sra::dynamic>{batch})}; }
+  sra::Draws<Model, float> draws() const { return {times(t), times(t_teacher), images(noise), true}; }
+  View<const float, Model::ImageShape> images(const std::vector<float>& v) const {
+    return dense(v.data(), Model::ImageShape{batch});
+  }
+  View<const float, Shape<sra::dynamic>> times(const std::vector<float>& v) const {
+    return dense(v.data(), Shape<sra::dynamic>{batch});
+  }
+};
+
+/// Options of a Trainer that starts from the goldens' weights.
+template <class Trainer>
+typename Trainer::Options options(int student, int teacher, double weight) {
+  typename Trainer::Options o{.ema = {0.99}, .ema_warmup = false};
+  o.align.student = Layer{student};
+  o.align.teacher = Layer{teacher};
+  o.align.weight = sra::constant(weight);
+  return o;
+}
+/// A block's number in the metadata.
+inline int layer(const GoldenFile& file, const std::string& key) {
+  const double x = file.number(key);
+  if (!(x >= 1 && x <= config.depth && x == std::floor(x)))
+    throw Error(text(file.name(), ": metadata ", key, ": expected a block from 1 to ", config.depth, ", got ", x));
+  return static_cast<int>(x);
+}
+
+}  // namespace parity
