@@ -45,7 +45,7 @@ void attention_forward(C& context, View<T, Q> o, wide_t<T>* lse, View<T, Q> q, V
   });
 }
 
-/// The gradients of q, k and v, each as its mode says.
+/// The gradients of v, k and q, written in this order, each as its mode says.
 template <int Heads, ContextOn<Cpu> C, class T, class Q, class K, class Mask>
 void attention_backward(C& context, View<const T, Q> dy, View<T, Q> o, const wide_t<T>* lse, View<T, Q> q, View<T, K> k,
                         View<T, K> v, Mask mask, Grad<T, Q> dq, Grad<T, K> dk, Grad<T, K> dv) {

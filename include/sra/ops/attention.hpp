@@ -35,9 +35,9 @@ Q attention(Q q, K k, V v, Mask mask = {}) {
   W* lse = q.context().template take<W>(q.value.shape.rows() * Heads);
   attention_forward<Heads>(q.context(), o.value, lse, q.value, k.value, v.value, mask);
   return record(o, [=](auto& c, auto dy) {
-    const auto dq = q.grad();
+    const auto dv = v.grad();  // the order in which the kernel writes: q, k and v may be one value
     const auto dk = k.grad();
-    const auto dv = v.grad();
+    const auto dq = q.grad();
     attention_backward<Heads>(c, dy, o.value, lse, q.value, k.value, v.value, mask, dq, dk, dv);
   });
 }

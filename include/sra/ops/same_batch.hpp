@@ -10,7 +10,7 @@ namespace sra::detail {
 /// @throws Error naming `who` unless all operands have the batch of the first
 template <Variable First, Variable... More>
 void expect_same_batch(const char* who, const First& first, const More&... more) {
-  const auto expect = [&](index_t batch) {
+  [[maybe_unused]] const auto expect = [&](index_t batch) {
     if (batch != first.batch())
       throw Error(text(who, ": operands of one batch, expected ", first.batch(), ", got ", batch));
   };
