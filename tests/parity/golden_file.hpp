@@ -1,5 +1,5 @@
-// A file of golden tensors: reads entries of known shape, images as [B, H, W, C], and knows which entries nobody asked
-// for. SPDX-License-Identifier: MIT
+// A file of golden tensors: entries of known shape, images as [B, H, W, C], and the entries that nobody asked for.
+// SPDX-License-Identifier: MIT
 #pragma once
 
 #include <sra/core/error.hpp>
