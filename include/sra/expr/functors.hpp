@@ -64,10 +64,10 @@ struct Square {
 
 /// |x|.  Derivative at 0: 0, as in PyTorch.
 struct Abs {
-  SRA_FN static auto value(auto x) { return x < 0 ? -x : x; }
+  SRA_FN static auto value(auto x) { return maths::abs(x); }
   template <class T>
   SRA_FN static T pull(T dy, T x) {
-    return dy * (T(x > 0) - T(x < 0));
+    return dy * maths::select(x > 0, T(1), maths::select(x < 0, T(-1), T(0)));
   }
 };
 
@@ -117,15 +117,14 @@ struct Gelu {
 struct SmoothAbs {
   template <class T>
   SRA_FN static T value(T d, T beta) {
-    const T a = d < 0 ? -d : d;
-    const T inside = d * d / (beta + beta), outside = a - beta / 2;
-    return a < beta ? inside : outside;
+    const T a = maths::abs(d);
+    return maths::select(a < beta, d * d / (beta + beta), a - beta / 2);
   }
   template <class T>
   SRA_FN static Values<T, 2> pull(T dy, T d, T beta) {
     const T r = d / beta;
-    const T low = r < T(-1) ? T(-1) : r;
-    const T slope = low > T(1) ? T(1) : low;
+    const T low = maths::select(r < T(-1), T(-1), r);
+    const T slope = maths::select(low > T(1), T(1), low);
     return {{dy * slope, dy * T(0)}};  // β is a constant of the loss, never differentiated
   }
 };

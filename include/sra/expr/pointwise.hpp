@@ -17,15 +17,18 @@ namespace sra {
 /// Operand I of a tree.  Kernels keep a block of every operand in rows of a small array and call the tree per column.
 template <int I>
 struct Operand {
-  SRA_FN static auto value(const auto& in, int i) { return in[I][i]; }
-  SRA_FN static void pull(const auto&, int i, auto dy, auto& out) { out[I][i] = dy; }
+  [[gnu::always_inline]] SRA_FN static auto value(const auto& in, int i) { return in[I][i]; }
+  [[gnu::always_inline]] SRA_FN static void pull(const auto&, int i, auto dy, auto& out) { out[I][i] = dy; }
 };
 
-/// F applied to the values of sub-trees.
+/// F applied to the values of sub-trees.  Flat, so that F becomes part of the kernel whatever its size: clang++ inlines by
+/// size, and what it does not inline is scalar code for the oldest machine.
 template <class F, class... A>
 struct Apply {
-  SRA_FN static auto value(const auto& in, int i) { return F::value(A::value(in, i)...); }
-  SRA_FN static void pull(const auto& in, int i, auto dy, auto& out) {
+  [[gnu::always_inline, gnu::flatten]] SRA_FN static auto value(const auto& in, int i) {
+    return F::value(A::value(in, i)...);
+  }
+  [[gnu::always_inline, gnu::flatten]] SRA_FN static void pull(const auto& in, int i, auto dy, auto& out) {
     if constexpr (sizeof...(A) == 1)
       (A::pull(in, i, F::pull(dy, A::value(in, i)...), out), ...);
     else
@@ -34,7 +37,8 @@ struct Apply {
 
  private:
   template <std::size_t... I>
-  SRA_FN static void distribute(const auto& in, int i, auto d, auto& out, std::index_sequence<I...>) {
+  [[gnu::always_inline]] SRA_FN static void distribute(const auto& in, int i, auto d, auto& out,
+                                                       std::index_sequence<I...>) {
     (A::pull(in, i, d.v[I], out), ...);
   }
 };
