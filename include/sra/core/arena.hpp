@@ -71,11 +71,16 @@ class Arena {
   void* take(std::size_t bytes) {
     const std::size_t need = round_up(std::max<std::size_t>(bytes, 1), alignment_bytes) + detail::red_zone;
     if (planning_) return take_planned(need);
-    while (current_ < chunks_.size() && top_ + need > chunks_[current_].bytes()) next_chunk();
-    if (current_ == chunks_.size()) grow(need);
-    std::byte* p = chunks_[current_].data() + top_;
+    Mark at = mark();
+    std::size_t below = below_;
+    for (; at.chunk < chunks_.size() && at.top + need > chunks_[at.chunk].bytes(); at = {at.chunk + 1, 0})
+      below += chunks_[at.chunk].bytes();
+    if (at.chunk == chunks_.size()) grow(need);  // may throw: nothing has changed yet
+    std::byte* p = chunks_[at.chunk].data() + at.top;
     detail::hand_out(p, bytes);
-    top_ += need;
+    current_ = at.chunk;
+    top_ = at.top + need;
+    below_ = below;
     peak_ = std::max(peak_, used());
     return p;
   }
@@ -130,11 +135,6 @@ class Arena {
     top_ += need;
     peak_ = std::max(peak_, top_);
     return p;
-  }
-  void next_chunk() {
-    below_ += chunks_[current_].bytes();
-    ++current_;
-    top_ = 0;
   }
   void grow(std::size_t need) {
     if (frozen_)
