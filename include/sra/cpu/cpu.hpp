@@ -81,12 +81,17 @@ class Cpu {
   /// Workspace that the workers of a loop share, asked for before the loop; otherwise as scratch(worker, bytes).
   std::byte* shared_scratch(std::size_t bytes) { return grow(shared_, bytes, "shared scratch"); }
 
-  /// From now on the workspace does not grow.  Every worker gets as much as the one that has most, so that it does not
-  /// matter which worker took which item so far.
-  void freeze() {
+  /// Every worker gets as much as the one that has most, so that it does not matter which worker took which item so far:
+  /// what has run once does not allocate again.
+  void level_scratch() {
     std::size_t most = 0;
     for (const auto& s : scratch_) most = std::max(most, s.bytes);
     for (int worker = 0; worker < threads_.size(); ++worker) scratch(worker, most);
+  }
+
+  /// From now on the workspace does not grow.
+  void freeze() {
+    level_scratch();
     frozen_ = true;
   }
 

@@ -124,7 +124,10 @@ class TrainLoop {
     }
     const auto first = trainer_.step_number() * trainer_.options().accumulate;
     const auto& report = trainer_.accumulated_step([&](index_t k) { return micro_batch(source_->get(first + k)); });
-    if (trainer_.step_number() - first_ == 2) trainer_.engine().workspace().freeze();
+    if (trainer_.step_number() - first_ == 2) {
+      trainer_.engine().workspace().freeze();
+      if constexpr (requires { trainer_.backend().level_scratch(); }) trainer_.backend().level_scratch();
+    }
     ++since_.steps;
     since_.denoising += report.losses.denoising;
     since_.alignment += report.losses.alignment;
