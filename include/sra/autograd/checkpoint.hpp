@@ -33,4 +33,8 @@ X checkpoint(const F& f, X x, More... more) {
   }
 }
 
+/// A segment that is gone before the backward pass.
+template <class F, class... X>
+void checkpoint(const F&& f, X... x) = delete;
+
 }  // namespace sra
