@@ -96,8 +96,9 @@ struct SiT {
     const index_t stride = C.depth > 1 ? blocks[C.depth > 1].modulation.weight.offset - first.weight.offset : 0;
     const index_t states = C.depth > 1 ? blocks[C.depth > 1].modulation.weight.ordinal - first.weight.ordinal : 0;
     const auto m = linear_bank(s, weight(c, first.weight), leaf(c, first.bias), stride, states, last);  // last x [B, 6 D]
+    const X turns[2] = {kept_between(x), kept_between(x)};
     for (int i = 0; i < last; ++i) {
-      x = blocks[static_cast<std::size_t>(i)](x, m[i]);                                    // [B, T, D]
+      x = keep(turns[i % 2], [&] { return blocks[static_cast<std::size_t>(i)](x, m[i]); });  // [B, T, D]
       on_block(i + 1, x);
     }
     return x;
@@ -114,6 +115,28 @@ struct SiT {
   template <Variable X, class W>
   auto operator()(X x, View<const W, Shape<dynamic>> t, typename Condition::View y) const {
     return (*this)(x, t, y, [](int, const auto&) {});
+  }
+
+ private:
+  /// Where a block's result goes when nothing is recorded: then all else of the block is given back at once.
+  template <Variable X>
+  static X kept_between(X x) {
+    if constexpr (X::context_type::recording)
+      return x;
+    else
+      return x.like();
+  }
+  template <Variable X, class Block_>
+  static X keep(X to, Block_ block) {
+    if constexpr (X::context_type::recording) {
+      return block();
+    } else {
+      Arena& stack = to.context().workspace().activations;
+      const Arena::Mark before = stack.mark();
+      copy(to.context(), to.value, block().value);
+      stack.pop(before);
+      return to;
+    }
   }
 };
 
