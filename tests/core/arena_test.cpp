@@ -25,7 +25,7 @@ BOOST_AUTO_TEST_CASE(pieces_are_aligned_apart_and_usable) {
   CountingSource source;
   Arena arena(sra::MemorySource::of(source));
   std::vector<std::byte*> pieces;
-  for (const std::size_t bytes : {1, 255, 256, 257, 0, 5000}) {
+  for (const std::size_t bytes : {1u, 255u, 256u, 257u, 0u, 5000u}) {
     auto* p = static_cast<std::byte*>(arena.take(bytes));
     BOOST_TEST(reinterpret_cast<std::uintptr_t>(p) % sra::alignment_bytes == 0u);
     std::memset(p, 1, bytes);

@@ -68,7 +68,7 @@ BOOST_AUTO_TEST_CASE(accumulates_when_used_twice) {
 }
 
 BOOST_AUTO_TEST_CASE(what_is_not_in_the_slice_has_zero_gradient) {
-  const auto ends = [](auto x) { return slice<0, 1>(slice_rows<1, 1>(x)); };
+  const auto ends = [](auto x) { return sra::slice<0, 1>(sra::slice_rows<1, 1>(x)); };
   const auto run = Machine<float>().run(ends, {1}, -1, argument<Shape<dynamic, 3, 5>>(2, 6, {.gap = 2}));
   const Rng weights(1, Purpose::user, 1, 0);
   for (std::size_t i = 0; i < 30; ++i)

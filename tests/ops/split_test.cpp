@@ -87,11 +87,11 @@ BOOST_AUTO_TEST_CASE(unused_parts_have_zero_gradient) {
 
 BOOST_AUTO_TEST_CASE(parts_of_parts_and_the_whole_add_up) {
   const auto nested = [](auto x) {
-    auto [left, right] = split<2>(x);
-    auto [a, b] = split<2>(left);
-    auto [c, d] = split<2>(right);
+    auto [left, right] = sra::split<2>(x);
+    auto [a, b] = sra::split<2>(left);
+    auto [c, d] = sra::split<2>(right);
     auto whole = eval(x * x);
-    auto [e, f, g, h] = split<4>(whole);
+    auto [e, f, g, h] = sra::split<4>(whole);
     return a * d + b * e - c * h + f;
   };
   const auto x = argument<Shape<dynamic, 3, 12>>(2, 5);
@@ -102,7 +102,7 @@ BOOST_AUTO_TEST_CASE(parts_of_parts_and_the_whole_add_up) {
 BOOST_AUTO_TEST_CASE(parts_of_a_parameter_follow_its_state) {
   const auto x = argument<Shape<12>>(1, 6, {.parameter = true});
   const auto used = [](auto p) {
-    auto [a, b, c] = split<3>(p);
+    auto [a, b, c] = sra::split<3>(p);
     return a * c;
   };
   matches_finite_differences(used, x);
