@@ -35,6 +35,16 @@ struct Outer {
   }
 };
 
+/// What an alignment owns, with a rule of its own for initial values.
+struct Gain {
+  Param<3> gain;
+  static constexpr void visit(auto& self, auto&& f) { f("gain", self.gain); }
+  template <class W>
+  void initialise(W* values, std::string_view name, std::uint64_t seed) const {
+    for (index_t i = 0; i < 3; ++i) values[gain.offset + i] = static_cast<W>(name.empty() ? seed : 0);
+  }
+};
+
 struct Nothing {
   static constexpr void visit(auto&, auto&&) {}
 };
@@ -104,6 +114,12 @@ BOOST_AUTO_TEST_CASE(constants_and_frozen_parameters_take_no_gradient) {
   Detached<Cpu, float> quiet(rig.workspace(), rig.store().live());
   BOOST_TEST(!leaf(quiet, rig.module().last).grad());
   BOOST_TEST(!weight(quiet, rig.module().layers[1].weight).grad());
+}
+
+BOOST_AUTO_TEST_CASE(what_an_alignment_owns_has_its_own_initial_values) {
+  Rig<Trained<Outer, Gain>, float> rig;
+  rig.store().initialise(7);
+  BOOST_TEST((rig.values("gain") == Numbers{7, 7, 7}));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

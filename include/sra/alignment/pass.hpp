@@ -36,6 +36,7 @@ struct SameTime {
 template <class Model, class Objective, Context C, std::size_t N>
 class Pass {
  public:
+  using model_type = Model;
   using context_type = C;
   using T = typename C::type;
   using W = typename C::wide;
@@ -50,6 +51,8 @@ class Pass {
     Times t;                                ///< [B]
     typename Model::Condition::View condition;          ///< after dropping, as the student sees it
     typename Model::Condition::View undropped;          ///< as the data has it
+    const float* features;                  ///< [B, feature_size], or null: numbers of the samples for the alignment
+    index_t feature_size;                   ///< numbers of one sample
     DrawKey key;
     Times teacher_times;                    ///< given by the caller, or empty: drawn
     Progress progress{};                    ///< of the run
@@ -98,6 +101,19 @@ class Pass {
     copy(context_, kept.value, last.value);
     context_.workspace().activations.pop(before);
     return kept;
+  }
+
+  /// What the samples carry for the alignment, for instance an encoder's features.  @tparam E extents of one sample's numbers
+  /// @return [B, E...], a constant  @throws Error if the samples carry another number of them
+  template <index_t... E>
+  Var<T, Shape<dynamic, E...>, C> features() const {
+    const Shape<dynamic, E...> shape{inputs_.x.batch()};
+    const auto y = make<T>(context_, shape).stop_gradient();
+    if (context_.planning()) return y;
+    if (inputs_.feature_size != shape.sample_size())
+      throw Error(text("pass.features: expected ", shape.sample_size(), " numbers a sample, got ", inputs_.feature_size));
+    copy(context_, y.value, dense(inputs_.features, shape));
+    return y;
   }
 
   /// The value of a schedule at this step as a device scalar; a captured step re-reads it.  @return one element

@@ -80,14 +80,15 @@ SRALoss(S, T) -> SRALoss<S, T>;
 template <LayerLike S, LayerLike T, Distance D>
 SRALoss(S, T, D) -> SRALoss<S, T, D>;
 
+/// The parameters of an alignment that has none: `template <class Model> using Parameters = NoParameters;`
+struct NoParameters {
+  static void constexpr visit(auto&, auto&&) {}
+};
+
 /// No alignment: plain flow matching.  The EMA is kept, the teacher never runs.
 struct NoAlignment {
   template <class Model>
-  struct Parameters {
-    static void constexpr visit(auto&, auto&&) {}
-  };
-  template <class Model>
-  void check() const {}
+  using Parameters = NoParameters;
   auto taps() const { return sra::taps(); }
   std::string describe() const { return "NoAlignment"; }
 };

@@ -15,7 +15,9 @@
 
 namespace sra {
 
-/// The kind of sample that is an image [H, W, C] of floats, nominally in [-1, 1], with a class label.
+/// The kind of sample that is an image [H, W, C] of floats, nominally in [-1, 1], with a class label.  A type that derives
+/// from it may add `static constexpr index_t condition_size = K`, for models whose condition is Vector<K>, and
+/// `feature_size = N`, further numbers for the alignment.
 template <index_t C, index_t H, index_t W>
 struct Image {
   static_assert(C > 0 && H > 0 && W > 0, "Image<C, H, W>: every extent must be positive");
@@ -34,11 +36,30 @@ concept ImageLike = requires {
   requires S::size == S::channels* S::height* S::width;
 };
 
+/// Numbers of a sample that are the model's condition: the type's condition_size, or 0.
+template <ImageLike S>
+inline constexpr index_t condition_size = [] {
+  if constexpr (requires { S::condition_size; })
+    return index_t{S::condition_size};
+  else
+    return index_t{0};
+}();
+/// Numbers of a sample that only the alignment sees: the type's feature_size, or 0.
+template <ImageLike S>
+inline constexpr index_t feature_size = [] {
+  if constexpr (requires { S::feature_size; })
+    return index_t{S::feature_size};
+  else
+    return index_t{0};
+}();
+
 /// Where a data set writes one sample.
 template <ImageLike Sample>
 struct Row {
   std::span<float> image;  ///< [H, W, C], row-major; all of it must be written
   std::int32_t& label;     ///< in [0, classes), 0 if there are none
+  std::span<float> condition{};  ///< condition_size<Sample> numbers, all of which must be written
+  std::span<float> features{};   ///< feature_size<Sample> numbers, all of which must be written
 };
 
 /// A source of samples.  `read(i, rng, out)` is called from several threads and depends on its arguments alone.

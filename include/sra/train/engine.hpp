@@ -25,6 +25,8 @@ template <class Model>
 struct MicroBatch {
   View<const float, typename Model::ImageShape> images;    ///< [B, H, W, C]
   typename Model::Condition::View condition;               ///< labels [B], vectors [B, K], or nothing
+  const float* features = nullptr;                         ///< [B, feature_size] for the alignment, or none
+  index_t feature_size = 0;                                ///< numbers of one sample
 };
 
 /// Random numbers of a micro-batch that a caller gives instead of having them drawn; what is empty is drawn.
@@ -70,7 +72,7 @@ class Engine {
 
   Engine(B& backend, Align align, Objective objective, int emas)
       : backend_(backend), align_(align), objective_(objective), store_(backend, emas), workspace_(backend) {
-    align_.template check<Model>();
+    if constexpr (requires { align_.template check<Model>(); }) align_.template check<Model>();
   }
 
   Weights& store() { return store_; }
@@ -198,7 +200,8 @@ class Engine {
     const auto condition =
         draws.condition_is_dropped ? batch.condition : Model::Condition::drop(context, batch.condition, key, dropout);
     P pass(context, model, objective_, store_.averaged(0), align_.taps(),
-           {x, noise, t, condition, batch.condition, key, draws.teacher_times, progress_, scheduled_, losses_ + 1});
+           {x, noise, t, condition, batch.condition, batch.features, batch.feature_size, key, draws.teacher_times, progress_,
+            scheduled_, losses_ + 1});
     const auto velocity = model(objective_.noised(x, noise, t), t, condition, [&](int i, const auto& tokens) { pass.on_block(i, tokens); });
     const auto denoising = objective_.loss(velocity, x, noise, t);                         // [B]
     if constexpr (std::is_same_v<Align, NoAlignment>) {
@@ -206,7 +209,10 @@ class Engine {
       keep(context, denoising.value, total.value);
       backward(total, static_cast<W>(share));
     } else {
-      Var<W, Shape<1>, C> total = mean(denoising) + align_(pass, store_.module().extra);   // [1]
+      const auto guidance = align_(pass, store_.module().extra);                           // [1]
+      static_assert(std::is_same_v<detail::ShapeOfExpr<decltype(guidance)>, Shape<1>>,
+                    "Trainer: the alignment must return one number, as mean() and pass.weighted() do");
+      Var<W, Shape<1>, C> total = mean(denoising) + guidance;                              // [1]
       keep(context, denoising.value, total.value);
       backward(total, static_cast<W>(share));
     }

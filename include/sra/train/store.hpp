@@ -31,7 +31,8 @@ struct Trained {
   }
   template <class W>
   void initialise(W* values, std::string_view name, std::uint64_t seed) const {
-    model.initialise(values, name, seed);
+    if constexpr (requires { model.initialise(values, name, seed); }) model.initialise(values, name, seed);
+    if constexpr (requires { extra.initialise(values, name, seed); }) extra.initialise(values, name, seed);
   }
 };
 

@@ -37,6 +37,9 @@ class TrainLoop {
   using Model = std::remove_cvref_t<decltype(std::declval<Trainer&>().model())>;
   static_assert(std::is_same_v<typename D::Sample::shape, typename Model::ImageShape>,
                 "Trainer::train: the data's images must have the model's height, width and channels");
+  static_assert(requires { Model::Condition::null_class; } || Model::Condition::count == 0 ||
+                    condition_size<typename D::Sample> == Model::Condition::count,
+                "Trainer::train: the data's condition must be as wide as the model's: condition_size of the sample's type");
 
   /// One finished update.
   class Step {
@@ -138,6 +141,10 @@ class TrainLoop {
     MicroBatch<Model> micro{batch.images(), {}};
     if constexpr (requires { Model::Condition::null_class; })
       micro.condition = dense(batch.labels().data(), Shape<dynamic>{batch.size()});
+    else if constexpr (Model::Condition::count > 0)
+      micro.condition = dense(batch.conditions().data(), Shape<dynamic, Model::Condition::count>{batch.size()});
+    micro.features = batch.features().data();
+    micro.feature_size = feature_size<typename D::Sample>;
     return micro;
   }
 

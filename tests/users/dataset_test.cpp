@@ -1,0 +1,60 @@
+// Tests a data set of a user's whose samples carry the numbers that a model's condition is made of.
+// SPDX-License-Identifier: MIT
+#define BOOST_TEST_MODULE dataset
+#define BOOST_TEST_DYN_LINK
+#include "training.hpp"
+
+namespace {
+
+using Model = sra::SiT<lab::config, sra::Vector<2>>;
+
+/// Waves of which one item has a condition that was not written.
+struct Broken : lab::Waves {
+  void read(std::size_t i, sra::Rng rng, sra::Row<Sample> out) const {
+    Waves::read(i, rng, out);
+    if (i == 17) out.condition[1] = NAN;
+    if (i == 23) out.features[3] = INFINITY;
+  }
+};
+
+std::string complaint(std::size_t item) {
+  sra::Batch<lab::Wave> batch(1);
+  try {
+    sra::read_checked(Broken{}, item, sra::Rng(1, sra::Purpose::data, 0, 0), batch.row(0));
+  } catch (const sra::Error& e) {
+    return e.what();
+  }
+  return "";
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(dataset)
+
+BOOST_AUTO_TEST_CASE(trains_three_steps_on_its_conditions) {
+  sra::Trainer<Model> trainer{{.batch = 6, .threads = 2, .readers = 2, .quiet = true}};
+  lab::train_three_steps(trainer, "y_embedder.", false);
+}
+
+BOOST_AUTO_TEST_CASE(rows_of_a_batch_hold_all_fields) {
+  const lab::Waves data;
+  sra::Batch<lab::Wave> batch(3);
+  for (sra::index_t b = 0; b < 3; ++b)
+    sra::read_checked(data, static_cast<std::size_t>(b + 4), sra::Rng(1, sra::Purpose::data, 0, b), batch.row(b));
+  BOOST_TEST(batch.conditions().size() == 6u);
+  BOOST_TEST(batch.features().size() == 3u * 40);
+  for (std::size_t b = 0; b < 3; ++b) {
+    BOOST_TEST(batch.conditions()[2 * b] == 1.0f + static_cast<float>((b + 4) % 3));
+    BOOST_TEST(batch.conditions()[2 * b + 1] == 1.0f + static_cast<float>((b + 4) % 5));
+    BOOST_TEST(batch.features()[40 * b + 39] ==
+               sra::Rng(1, sra::Purpose::data, 0, b).normal(39) + batch.conditions()[2 * b]);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_number_that_is_not_finite_is_named) {
+  BOOST_TEST(complaint(17) == "data: item 17: expected finite values, got nan in condition 1");
+  BOOST_TEST(complaint(23) == "data: item 23: expected finite values, got inf in feature 3");
+  BOOST_TEST(complaint(5) == "");
+}
+
+BOOST_AUTO_TEST_SUITE_END()
