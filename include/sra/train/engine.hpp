@@ -210,11 +210,13 @@ class Engine {
       backward(total, static_cast<W>(share));
     } else {
       const auto guidance = align_(pass, store_.module().extra);                           // [1]
-      static_assert(std::is_same_v<detail::ShapeOfExpr<decltype(guidance)>, Shape<1>>,
-                    "Trainer: the alignment must return one number, as mean() and pass.weighted() do");
-      Var<W, Shape<1>, C> total = mean(denoising) + guidance;                              // [1]
-      keep(context, denoising.value, total.value);
-      backward(total, static_cast<W>(share));
+      constexpr bool one_number = std::is_same_v<detail::ShapeOfExpr<decltype(guidance)>, Shape<1>>;
+      static_assert(one_number, "Trainer: the alignment must return one number, as mean() and pass.weighted() do");
+      if constexpr (one_number) {
+        Var<W, Shape<1>, C> total = mean(denoising) + guidance;                            // [1]
+        keep(context, denoising.value, total.value);
+        backward(total, static_cast<W>(share));
+      }
     }
   }
 
