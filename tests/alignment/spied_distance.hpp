@@ -51,11 +51,16 @@ struct Spied {
   template <class Loss, class A, class B>
   Loss distance(A a, B b) const {
     switch (kind) {
-      case Kind::cosine: return sra::Cosine{}(a, b);
-      case Kind::token_cosine: return sra::TokenCosine{}(a, b);
-      case Kind::smooth_l1: return sra::SmoothL1{beta}(a, b);
-      case Kind::l1: return sra::L1{}(a, b);
-      default: return sra::L2{}(a, b);
+      case Kind::cosine:
+        return sra::Cosine{}(a, b);
+      case Kind::token_cosine:
+        return sra::TokenCosine{}(a, b);
+      case Kind::smooth_l1:
+        return sra::SmoothL1{beta}(a, b);
+      case Kind::l1:
+        return sra::L1{}(a, b);
+      default:
+        return sra::L2{}(a, b);
     }
   }
 };

@@ -11,6 +11,7 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -53,8 +54,11 @@ sra::Losses losses(T& trainer, const Samples& samples = Samples(batch), const sr
 }
 
 bool same_bits(const sra::Losses& a, const sra::Losses& b) {
-  const auto same = [](double x, double y) { return std::bit_cast<std::uint64_t>(x) == std::bit_cast<std::uint64_t>(y); };
-  return same(a.denoising, b.denoising) && same(a.alignment, b.alignment) && same(a.total, b.total) && std::isfinite(a.total);
+  const auto same = [](double x, double y) {
+    return std::bit_cast<std::uint64_t>(x) == std::bit_cast<std::uint64_t>(y);
+  };
+  return same(a.denoising, b.denoising) && same(a.alignment, b.alignment) && same(a.total, b.total) &&
+         std::isfinite(a.total);
 }
 
 /// A distance of [B, T, D] features and its derivative, term by term.
@@ -90,7 +94,8 @@ struct Naive {
       below += small, above += !small;
       if (kind == Kind::l1) sum += m / n, d[i] = sign / n;
       if (kind == Kind::l2) sum += x * x / n, d[i] = 2 * x / n;
-      if (kind == Kind::smooth_l1) sum += (small ? x * x / (2 * beta) : m - beta / 2) / n, d[i] = (small ? x / beta : sign) / n;
+      if (kind == Kind::smooth_l1)
+        sum += (small ? x * x / (2 * beta) : m - beta / 2) / n, d[i] = (small ? x / beta : sign) / n;
     }
     return sum;
   }
@@ -105,6 +110,13 @@ struct Naive {
     if (kind == Kind::token_cosine) return cosine(beginnings, tokens, width);
     return elementwise(kind);
   }
+};
+
+/// How often each kernel was launched.
+struct Counter : sra::LaunchObserver {
+  std::map<std::string, int> launches;
+  void before(const char* kernel, const sra::Cost&) override { ++launches[kernel]; }
+  void after(const char*) override {}
 };
 
 /// A head that returns its input: x = silu(x) − silu(−x).
@@ -179,7 +191,8 @@ BOOST_AUTO_TEST_CASE(the_teacher_stops_after_its_block_and_has_neither_final_lay
   const auto poison = [&](const std::string& beginning) {
     int found = 0;
     for (const auto& p : t.engine().store().parameters())
-      if (p.name.starts_with(beginning)) ++found, std::ranges::fill(t.ema(p.name), std::numeric_limits<double>::quiet_NaN());
+      if (p.name.starts_with(beginning))
+        ++found, std::ranges::fill(t.ema(p.name), std::numeric_limits<double>::quiet_NaN());
     return found;
   };
   BOOST_TEST(poison("blocks.2.") == 10);
@@ -190,6 +203,20 @@ BOOST_AUTO_TEST_CASE(the_teacher_stops_after_its_block_and_has_neither_final_lay
   t.ema("blocks.1.mlp.fc2.bias")[0] = std::numeric_limits<double>::quiet_NaN();
   BOOST_TEST(std::isnan(losses(t).alignment));
   BOOST_TEST(std::isfinite(losses(t).denoising));
+}
+
+BOOST_AUTO_TEST_CASE(the_teacher_runs_one_attention_for_each_of_its_blocks_and_none_backward) {
+  for (const int layer : {1, 2, 3}) {
+    auto o = options();
+    o.align.teacher = Layer{layer};
+    Trainer t{o};
+    Counter counter;
+    t.engine().workspace().observer = &counter;
+    losses(t);
+    BOOST_TEST(counter.launches["attention_forward"] == sra::test::tiny.depth + layer);
+    BOOST_TEST(counter.launches["attention_backward"] == sra::test::tiny.depth);
+    BOOST_TEST(counter.launches["cosine_forward"] == 1);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(layers_for_the_compiler_and_for_run_time_give_the_same_bits) {
@@ -255,7 +282,9 @@ BOOST_AUTO_TEST_CASE(the_teachers_time_is_the_students_less_a_draw_of_each_sampl
   }
   BOOST_TEST((clamped > 0 && clamped < batch));
   using Times = sra::View<const double, sra::Shape<sra::dynamic>>;
-  const auto view = [](const std::vector<double>& v) { return Times(sra::dense(v.data(), sra::Shape<sra::dynamic>{batch})); };
+  const auto view = [](const std::vector<double>& v) {
+    return Times(sra::dense(v.data(), sra::Shape<sra::dynamic>{batch}));
+  };
   const Samples samples(batch);
   const auto drawn = losses(t, samples, {.times = view(times)});
   BOOST_TEST(same_bits(losses(t, samples, {.times = view(times), .teacher_times = view(teacher)}), drawn));
@@ -318,7 +347,8 @@ BOOST_AUTO_TEST_CASE(weight_zero_is_no_alignment_and_any_weight_reaches_only_wha
   for (const auto& p : three.engine().store().parameters()) {
     const auto without = zero.gradient(p.name), with = three.gradient(p.name);
     const bool head = p.name.starts_with("ap_head.");
-    const bool above = p.name.starts_with("blocks.1.") || p.name.starts_with("blocks.2.") || p.name.starts_with("final_layer.");
+    const bool above =
+        p.name.starts_with("blocks.1.") || p.name.starts_with("blocks.2.") || p.name.starts_with("final_layer.");
     const bool reached = !above && p.kind == sra::ParamKind::trained;
     BOOST_TEST_CONTEXT(p.name) {
       BOOST_TEST(std::ranges::equal(without, with) != reached);
@@ -336,14 +366,16 @@ BOOST_AUTO_TEST_CASE(layers_that_suit_a_depth_are_the_published_pairs_or_quarter
   pair(12, 3, 8), pair(24, 6, 16), pair(28, 8, 20);
   for (int depth = 2; depth <= 64; ++depth) {
     if (depth == 12 || depth == 24 || depth == 28) continue;
-    pair(depth, std::max(1, static_cast<int>(std::lround(depth / 4.0))), static_cast<int>(std::lround(5.0 * depth / 7)));
+    pair(depth, std::max(1, static_cast<int>(std::lround(depth / 4.0))),
+         static_cast<int>(std::lround(5.0 * depth / 7)));
     BOOST_TEST(sra::default_student_layer(depth) <= sra::default_teacher_layer(depth));
   }
   pair(1, 1, 1);
 }
 
 BOOST_AUTO_TEST_CASE(a_line_about_the_alignment_names_what_matters) {
-  const sra::SRALoss<Layer<>, Layer<>, sra::SmoothL1> loss{.student = Layer{2}, .teacher = Layer{5}, .distance = {.beta = 0.25f}, .t_max = 0.5f};
+  const sra::SRALoss<Layer<>, Layer<>, sra::SmoothL1> loss{
+      .student = Layer{2}, .teacher = Layer{5}, .distance = {.beta = 0.25f}, .t_max = 0.5f};
   BOOST_TEST(loss.describe() == "SRALoss student 2 teacher 5 SmoothL1 beta 0.25 t_max 0.5");
   BOOST_TEST((sra::SRALoss<Layer<3>, Layer<8>>{}.describe()) == "SRALoss student 3 teacher 8 Cosine t_max 0.2");
 }

@@ -5,7 +5,6 @@
 #include <sra/sra.hpp>
 
 #include <boost/test/unit_test.hpp>
-
 #include <stdlib.h>
 
 #include <atomic>
@@ -107,7 +106,8 @@ struct alignas(128) Wide {
   char bytes[128];
 };
 
-constexpr sra::DiTConfig config{.height = 16, .width = 16, .channels = 3, .patch = 4, .hidden = 32, .depth = 4, .heads = 2};
+constexpr sra::DiTConfig config{
+    .height = 16, .width = 16, .channels = 3, .patch = 4, .hidden = 32, .depth = 4, .heads = 2};
 using Trainer = sra::Trainer<sra::SiT<config, sra::Classes<10>>, sra::SRALoss<sra::Layer<1>, sra::Layer<3>>>;
 
 /// Allocations of steps 4 to 13 of a run, reading threads included.
@@ -152,7 +152,8 @@ BOOST_AUTO_TEST_CASE(every_way_to_allocate_is_counted_in_every_thread) {
   counted("new[], aligned", [] { delete[] static_cast<Wide*>(used(new Wide[3])); });
   counted("new, nothrow", [] { delete static_cast<int*>(used(new (std::nothrow) int(1))); });
   counted("new, aligned, nothrow", [] {
-    ::operator delete(used(::operator new(64, std::align_val_t{64}, std::nothrow)), std::align_val_t{64}, std::nothrow);
+    ::operator delete (used(::operator new (64, std::align_val_t{64}, std::nothrow)), std::align_val_t{64},
+                       std::nothrow);
   });
   std::atomic<int> stage{0};
   std::thread other([&] {
@@ -161,9 +162,9 @@ BOOST_AUTO_TEST_CASE(every_way_to_allocate_is_counted_in_every_thread) {
     stage = 2;
   });
   BOOST_TEST(allocations_in([&] {
-    stage = 1;
-    while (stage.load() != 2) std::this_thread::yield();
-  }) == 1);
+               stage = 1;
+               while (stage.load() != 2) std::this_thread::yield();
+             }) == 1);
   other.join();
   BOOST_TEST(allocations_in([] {}) == 0);
 }
@@ -173,8 +174,10 @@ BOOST_AUTO_TEST_CASE(ten_steps_on_shapes_allocate_nothing) {
 }
 
 BOOST_AUTO_TEST_CASE(accumulation_averages_and_more_threads_allocate_nothing_either) {
-  BOOST_TEST(allocations_of_ten_steps({.batch = 12, .accumulate = 3, .ema = {0.9999, 0.99}, .frozen = {"*.bias"}, .threads = 3, .readers = 2},
-                                      false) == 0);
+  BOOST_TEST(
+      allocations_of_ten_steps(
+          {.batch = 12, .accumulate = 3, .ema = {0.9999, 0.99}, .frozen = {"*.bias"}, .threads = 3, .readers = 2},
+          false) == 0);
   BOOST_TEST(allocations_of_ten_steps({.batch = 4, .threads = 1, .readers = 0}, false) == 0);
 }
 

@@ -14,10 +14,10 @@
 
 namespace {
 
+using sra::dynamic;
 using sra::index_t;
 using sra::Layer;
 using sra::Shape;
-using sra::dynamic;
 
 constexpr double h = 5e-4;  ///< step of differences
 
@@ -34,9 +34,10 @@ double central_difference(double& x, L loss) {
   return result;
 }
 
-/// Compares a gradient with differences at a sample of elements.  The error's unit is the element's gradient, or the root
-/// mean square of the tensor's where that is larger: elements near zero are sums that cancel.  A loss rounds 16 times, say,
-/// and its differences are off by 1.5 / h of that: gradients that are zero by symmetry (a shift of all keys) need it.
+/// Compares a gradient with differences at a sample of elements.  The error's unit is the element's gradient, or the
+/// root mean square of the tensor's where that is larger: elements near zero are sums that cancel.  A loss rounds 16
+/// times, say, and its differences are off by 1.5 / h of that: gradients that are zero by symmetry (a shift of all
+/// keys) need it.
 /// @return the worst error as a part of the allowed one, 1e-7 and rounding
 template <class Values, class Gradient, class L>
 double worst_error(Values values, const Gradient& gradient, L loss) {
@@ -93,7 +94,8 @@ void check_step(sra::SRALoss<Layer<1>, Layer<2>, Distance> align) {
   BOOST_TEST(checked == 15 + (C.qk_norm ? 14 : 10) * C.depth);
 }
 
-constexpr sra::DiTConfig wide{.height = 8, .width = 12, .channels = 2, .patch = 4, .hidden = 16, .depth = 3, .heads = 2, .qk_norm = true};
+constexpr sra::DiTConfig wide{
+    .height = 8, .width = 12, .channels = 2, .patch = 4, .hidden = 16, .depth = 3, .heads = 2, .qk_norm = true};
 
 }  // namespace
 
@@ -141,9 +143,9 @@ BOOST_AUTO_TEST_CASE(of_a_block_with_normed_queries_equals_central_differences) 
   BOOST_TEST(worst_error(std::span(m), of_m, run) <= 1);
   for (const auto& p : store.parameters())
     if (!p.name.starts_with("adaLN")) BOOST_TEST_CONTEXT(p.name) {  // the model computes m by it, not the block
-      const std::vector<double> gradient(all.begin() + p.offset, all.begin() + p.offset + p.size);
-      BOOST_TEST(worst_error(store.master() + p.offset, gradient, run) <= 1);
-    }
+        const std::vector<double> gradient(all.begin() + p.offset, all.begin() + p.offset + p.size);
+        BOOST_TEST(worst_error(store.master() + p.offset, gradient, run) <= 1);
+      }
 }
 
 BOOST_AUTO_TEST_CASE(of_a_step_with_cosine_over_features_equals_central_differences) {

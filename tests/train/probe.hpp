@@ -11,8 +11,8 @@ namespace user {
 /// What a test asks of the next step.
 struct Control {
   enum Fails { never, in_alignment, in_kernel, in_backward };
-  double factor = 1;      ///< of the alignment's loss
-  double of_probed = 0;   ///< factor of the sum of the parameter "probed"
+  double factor = 1;     ///< of the alignment's loss
+  double of_probed = 0;  ///< factor of the sum of the parameter "probed"
   Fails fails = never;
 };
 
@@ -20,7 +20,8 @@ struct Failure : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// SRALoss<Layer<1>, Layer<2>> times a factor.  Owns a head, a parameter whose gradient is a factor, and one that nobody uses.
+/// SRALoss<Layer<1>, Layer<2>> times a factor.  Owns a head, a parameter whose gradient is a factor, and one that
+/// nobody uses.
 struct Probe {
   using Inner = sra::SRALoss<sra::Layer<1>, sra::Layer<2>>;
   const Control* control = nullptr;
@@ -48,8 +49,9 @@ struct Probe {
     using C = typename P::context_type;
     const Control wish = control ? *control : Control{};
     auto& context = pass.context();
-    if (wish.fails == Control::in_backward) sra::mark(context, [](C&) { throw Failure("user: fails in the backward pass"); });
-    const auto loss = inner(pass, parameters.inner);                                       // [1]
+    if (wish.fails == Control::in_backward)
+      sra::mark(context, [](C&) { throw Failure("user: fails in the backward pass"); });
+    const auto loss = inner(pass, parameters.inner);  // [1]
     if (wish.fails == Control::in_alignment) throw Failure("user: fails in the alignment");
     if (wish.fails == Control::in_kernel)
       sra::launch(context, "user", {}, [](auto& backend) {
@@ -57,9 +59,10 @@ struct Probe {
           if (i == 57) throw Failure("user: fails in a kernel");
         });
       });
-    const auto factor = pass.scheduled(sra::constant(wish.factor));                        // [1]
-    sra::Var<typename C::wide, sra::Shape<1>, C> total = factor * loss;                    // [1]
-    if (wish.of_probed != 0) total = total + pass.scheduled(sra::constant(wish.of_probed)) * sra::sum(sra::leaf(context, parameters.probed));
+    const auto factor = pass.scheduled(sra::constant(wish.factor));      // [1]
+    sra::Var<typename C::wide, sra::Shape<1>, C> total = factor * loss;  // [1]
+    if (wish.of_probed != 0)
+      total = total + pass.scheduled(sra::constant(wish.of_probed)) * sra::sum(sra::leaf(context, parameters.probed));
     return total;
   }
 };

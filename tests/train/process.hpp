@@ -19,8 +19,8 @@
 
 namespace sra::test {
 
-/// Begins f() in a process of its own, to be called while this process has one thread.  The process ends with 0, or with
-/// 1 after an exception.
+/// Begins f() in a process of its own, to be called while this process has one thread.  The process ends with 0, or
+/// with 1 after an exception.
 template <class F>
 pid_t start(F f) {
   std::fflush(nullptr);

@@ -1,11 +1,10 @@
-// Checks that a run that was stopped, killed or moved to other threads goes on bit for bit, and that it refuses to go wrong.
+// Checks that a run that was stopped, killed or moved to other threads goes on bit for bit, or is refused clearly.
 // SPDX-License-Identifier: MIT
 #define BOOST_TEST_MODULE resume
 #define BOOST_TEST_DYN_LINK
+#include "../io/file_size_limit.hpp"
 #include "process.hpp"
 #include "tiny_run.hpp"
-
-#include "../io/file_size_limit.hpp"
 
 #include <boost/test/unit_test.hpp>
 
@@ -113,7 +112,8 @@ void refused(const std::function<void(Options&)>& before, const std::function<vo
   BOOST_CHECK_EXCEPTION(Trainer{o}, sra::Error, [&](const sra::Error& e) {
     const std::string message = e.what();
     BOOST_TEST_MESSAGE(message);
-    for (const auto& word : words) BOOST_TEST(message.find(word) != std::string::npos, word << " is not in: " << message);
+    for (const auto& word : words)
+      BOOST_TEST(message.find(word) != std::string::npos, word << " is not in: " << message);
     BOOST_TEST(std::count(message.begin(), message.end(), '\n') == 1);  // one difference, no other
     return message.find("cannot resume with another configuration") != std::string::npos;
   });
@@ -156,11 +156,11 @@ BOOST_AUTO_TEST_CASE(a_run_stopped_in_mid_epoch_goes_on_with_the_same_bits_on_ot
   uninterrupted(folder / "a");
   const std::string run = folder / "b";
   BOOST_REQUIRE(in_process([&] {
-    train(options(run, 1), 12, [](auto step) {
-      if (step.number() == 5) std::raise(SIGTERM);  // 20 of 13 items seen
-      if (step.number() == 6) throw std::runtime_error("the loop went on after a signal");
-    });
-  }) == 0);
+                  train(options(run, 1), 12, [](auto step) {
+                    if (step.number() == 5) std::raise(SIGTERM);  // 20 of 13 items seen
+                    if (step.number() == 6) throw std::runtime_error("the loop went on after a signal");
+                  });
+                }) == 0);
   BOOST_TEST(newest_step(run) == 5);
   BOOST_REQUIRE(in_process([&] { train(options(run, 2), 9); }) == 0);
   BOOST_TEST(newest_step(run) == 9);
@@ -217,9 +217,8 @@ BOOST_AUTO_TEST_CASE(a_run_killed_at_any_time_leaves_a_checkpoint_from_which_it_
   const sra::Rng rng(5, sra::Purpose::user, 0, 0);
   index_t resumed = 0, half = 0;
   for (int i = 0; i < 16; ++i) {
-    const pid_t child = sra::test::start([&] {
-      train(options(run, 1 + i % 2), 100'000, [](auto step) { step.save(); });
-    });
+    const pid_t child =
+        sra::test::start([&] { train(options(run, 1 + i % 2), 100'000, [](auto step) { step.save(); }); });
     ::usleep(static_cast<useconds_t>(2'000 + rng.below(60'000, i)));
     ::kill(child, SIGKILL);
     BOOST_TEST(sra::test::status_of(child) == 128 + SIGKILL);
@@ -244,8 +243,10 @@ BOOST_AUTO_TEST_CASE(a_damaged_newest_checkpoint_is_named_in_one_sentence_and_le
   damaged([](std::string) { return std::string(); }, {"truncated"});
   damaged([](std::string bytes) { return bytes + "x"; }, {"trailing"});
   damaged([](std::string bytes) { return std::string(bytes.size(), '\x55'); }, {"header"});
-  damaged([](std::string bytes) { return replaced(std::move(bytes), "\"step\":\"2\"", "\"stop\":\"2\""); }, {"\"step\""});
-  damaged([](std::string bytes) { return replaced(std::move(bytes), "\"step\":\"2\"", "\"step\":\"x\""); }, {"\"step\"", "\"x\""});
+  damaged([](std::string bytes) { return replaced(std::move(bytes), "\"step\":\"2\"", "\"stop\":\"2\""); },
+          {"\"step\""});
+  damaged([](std::string bytes) { return replaced(std::move(bytes), "\"step\":\"2\"", "\"step\":\"x\""); },
+          {"\"step\"", "\"x\""});
 }
 
 BOOST_AUTO_TEST_CASE(another_format_version_is_refused_with_both_numbers) {
@@ -263,7 +264,8 @@ BOOST_AUTO_TEST_CASE(another_configuration_is_refused_with_its_differences_and_f
   refused([](Options& o) { o.ema = {0.9999, 0.5}; }, {"ema", "0.75", "0.5"});
   refused([](Options& o) { o.ema = {0.99999999, 0.75}; }, {"ema", "0.9999 ", "0.99999999"});
   refused([](Options& o) { o.clip = 2; }, {"adamw", "clip 1", "clip 2"});
-  refused([](Options& o) { o.objective.time = sra::TimeDistribution::lognormal; }, {"objective", "uniform", "lognormal"});
+  refused([](Options& o) { o.objective.time = sra::TimeDistribution::lognormal; },
+          {"objective", "uniform", "lognormal"});
   refused([](Options& o) { o.frozen = {"blocks.0.*"}; }, {"frozen", "nothing", "blocks.0.*"});
   refused([](Options& o) { o.frozen = {"blocks.0.*"}; }, [](Options&) {}, {"frozen", "blocks.0.*", "nothing"});
 }
@@ -272,14 +274,16 @@ BOOST_AUTO_TEST_CASE(all_differences_are_listed_together_and_another_model_is_on
   const Folder folder;
   BOOST_REQUIRE(in_process([&] { train(options(folder / "run"), 2); }) == 0);
   const auto files = sra::test::contents_of(folder / "run");
-  constexpr sra::DiTConfig deeper{.height = 8, .width = 8, .channels = 3, .patch = 4, .hidden = 16, .depth = 4, .heads = 2};
+  constexpr sra::DiTConfig deeper{
+      .height = 8, .width = 8, .channels = 3, .patch = 4, .hidden = 16, .depth = 4, .heads = 2};
   using Deeper = sra::Trainer<sra::SiT<deeper, sra::Classes<3>>, Align>;
   Deeper::Options o{.run = folder / "run", .batch = 4, .accumulate = 2, .seed = 9};
   o.align = options("").align;
   BOOST_CHECK_EXCEPTION(Deeper{o}, sra::Error, [](const sra::Error& e) {
     const std::string message = e.what();
     const auto has = [&](const char* word) { return message.find(word) != std::string::npos; };
-    return has("model: ") && has("depth 3") && has("depth 4") && has("seed: ") && has("dropout: ") && has("ema: ") && !has("batch: ");
+    return has("model: ") && has("depth 3") && has("depth 4") && has("seed: ") && has("dropout: ") && has("ema: ") &&
+           !has("batch: ");
   });
   BOOST_TEST((sra::test::contents_of(folder / "run") == files));
 }
@@ -290,10 +294,10 @@ BOOST_AUTO_TEST_CASE(the_newest_checkpoints_stay_and_the_last_step_is_always_sav
     Options o = options(folder / "run");
     o.keep = keep;
     BOOST_REQUIRE(in_process([&] {
-      train(o, 11, [](auto step) {
-        if (step.number() % 2 == 0) step.save();
-      });
-    }) == 0);
+                    train(o, 11, [](auto step) {
+                      if (step.number() % 2 == 0) step.save();
+                    });
+                  }) == 0);
     std::vector<std::string> names, expected;
     for (const auto& path : checkpoints(o.run)) names.push_back(path.filename().string());
     for (const int step : {2, 4, 6, 8, 10, 11}) expected.push_back(sra::checkpoint_name(step));
@@ -307,8 +311,8 @@ BOOST_AUTO_TEST_CASE(a_finished_run_neither_trains_nor_writes_when_it_is_started
   BOOST_REQUIRE(in_process([&] { train(options(folder / "run"), 4); }) == 0);
   const auto files = sra::test::contents_of(folder / "run");
   BOOST_REQUIRE(in_process([&] {
-    train(options(folder / "run"), 4, [](auto) { throw std::runtime_error("a step too many"); });
-  }) == 0);
+                  train(options(folder / "run"), 4, [](auto) { throw std::runtime_error("a step too many"); });
+                }) == 0);
   BOOST_TEST((sra::test::contents_of(folder / "run") == files));
 }
 
@@ -346,7 +350,8 @@ BOOST_AUTO_TEST_CASE(a_full_disk_while_saving_is_an_error_and_the_old_checkpoint
 BOOST_AUTO_TEST_CASE(a_folder_that_cannot_be_made_is_named) {
   const Folder folder;
   sra::test::write_bytes(folder / "file", "x");
-  BOOST_CHECK_EXCEPTION(Trainer{options(folder / "file")}, sra::Error, says({"Trainer: run", folder / "file", "cannot make the folder"}));
+  BOOST_CHECK_EXCEPTION(Trainer{options(folder / "file")}, sra::Error,
+                        says({"Trainer: run", folder / "file", "cannot make the folder"}));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -15,7 +15,8 @@
 
 namespace sra::test {
 
-inline constexpr DiTConfig tiny{.height = 8, .width = 8, .channels = 3, .patch = 4, .hidden = 16, .depth = 3, .heads = 2};
+inline constexpr DiTConfig tiny{
+    .height = 8, .width = 8, .channels = 3, .patch = 4, .hidden = 16, .depth = 3, .heads = 2};
 using Tiny = SiT<tiny, Classes<3>>;
 
 /// Random images with labels in host memory.

@@ -157,7 +157,8 @@ BOOST_AUTO_TEST_CASE(small_gradients_are_not_clipped_and_zero_means_no_clipping)
     const auto gradient = t.gradient("ap_head.linear1.weight");
     const auto& info = t.engine().store().find("ap_head.linear1.weight");
     const float* m = t.engine().store().first_moment() + info.offset;
-    for (std::size_t i = 0; i < gradient.size(); ++i) BOOST_TEST(m[i] == 0.1f * gradient[i], boost::test_tools::tolerance(4e-7f));
+    for (std::size_t i = 0; i < gradient.size(); ++i)
+      BOOST_TEST(m[i] == 0.1f * gradient[i], boost::test_tools::tolerance(4e-7f));
     states.push_back(sra::test::state_of(t));
   }
   BOOST_TEST((states[0] == states[1]));
@@ -174,7 +175,9 @@ BOOST_AUTO_TEST_CASE(four_micro_batches_draw_and_learn_what_one_batch_does) {
   const auto whole = one.step(samples.all());
   const std::vector<float> want = one.engine().denoising_per_sample();
   std::vector<float> got;
-  const auto collect = [&] { got.insert(got.end(), four.engine().denoising_per_sample().begin(), four.engine().denoising_per_sample().end()); };
+  const auto collect = [&] {
+    got.insert(got.end(), four.engine().denoising_per_sample().begin(), four.engine().denoising_per_sample().end());
+  };
   const auto parts = four.accumulated_step([&](index_t k) {
     if (k > 0) collect();
     return samples.batch(2 * k, 2);
@@ -257,7 +260,9 @@ BOOST_AUTO_TEST_CASE(frozen_parameters_keep_their_bits_while_averages_follow_and
       BOOST_TEST(same(before.buffers[1], after.buffers[1]) == stays);
       BOOST_TEST(!same(before.buffers[3], after.buffers[3]));
       if (!is_frozen) BOOST_TEST(same(wanted, gradients));
-      if (is_frozen) BOOST_TEST(std::all_of(gradients.begin() + p.offset, gradients.begin() + p.offset + p.size, [](float g) { return g == 0; }));
+      if (is_frozen)
+        BOOST_TEST(std::all_of(gradients.begin() + p.offset, gradients.begin() + p.offset + p.size,
+                               [](float g) { return g == 0; }));
     }
   }
   BOOST_TEST(frozen == 10 + 1 + 2 + 1);  // a block, x_embedder, attn.proj of the other two blocks, one matrix
