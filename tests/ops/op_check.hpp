@@ -1,5 +1,4 @@
-// The tests that every op has: its definition, finite differences, every instruction set, use twice, ignored gradients
-// and the number of threads.
+// The tests of every op: its definition, finite differences, instruction sets, use twice, constants, threads.
 // SPDX-License-Identifier: MIT
 #pragma once
 
