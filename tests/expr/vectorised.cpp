@@ -9,6 +9,7 @@ using X = sra::Var<float, sra::Shape<sra::dynamic, 16, 96>, Context>;
 using Row = sra::Var<float, sra::Shape<sra::dynamic, 96>, Context>;
 
 X forward(X x, Row scale) {
-  return gelu(x) * tanh(scale) + silu(x) * exp(-abs(x)) / (1 + square(x)) - sigmoid(x) * sra::map<sra::SmoothAbs>(x, 0.5);
+  return gelu(x) * tanh(scale) + silu(x) * exp(-abs(x)) / (1 + square(x)) -
+         sigmoid(x) * sra::map<sra::SmoothAbs>(x, 0.5);
 }
 void backward(X y) { sra::backward(y); }
