@@ -325,7 +325,7 @@ BOOST_AUTO_TEST_CASE(a_full_disk_while_saving_is_an_error_and_the_old_checkpoint
     Trainer t{options(run)};
     const sra::test::Samples<> samples(4);
     t.accumulated_step([&](index_t k) { return samples.batch(2 * k, 2); });
-    for (const rlim_t room : {0, 1'000, 100'000}) {
+    for (const rlim_t room : {rlim_t{0}, rlim_t{1'000}, rlim_t{100'000}}) {
       std::string message;
       {
         const sra::test::FileSizeLimit limit(room);
