@@ -5,6 +5,7 @@
 #include <sra/data/prefetch.hpp>
 #include <sra/diffusion/sampler.hpp>
 #include <sra/io/json_lines.hpp>
+#include <sra/train/engine.hpp>
 #include <sra/train/progress_line.hpp>
 #include <sra/train/signals.hpp>
 
