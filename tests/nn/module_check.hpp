@@ -1,6 +1,6 @@
 // Modules under test: weights in flat buffers, results and gradients as plain numbers, and the arithmetic that modules
-// are held against.
 // SPDX-License-Identifier: MIT
+// are held against.
 #pragma once
 
 #include "../ops/op_check.hpp"

@@ -6,6 +6,7 @@
 #include <sra/diffusion/sampler.hpp>
 #include <sra/io/grid.hpp>
 #include <sra/io/json_lines.hpp>
+#include <sra/models/dit.hpp>
 #include <sra/train/checkpoint.hpp>
 #include <sra/train/engine.hpp>
 #include <sra/train/options.hpp>
@@ -27,6 +28,10 @@
 
 namespace sra {
 
+namespace backend {
+class Cpu;
+}
+
 /// What one update reports.
 struct StepReport {
   Losses losses{};            ///< means over the update's micro-batches
@@ -43,7 +48,7 @@ struct StepReport {
 ///     }
 ///
 /// @tparam Model SiT<…>  @tparam Align SRALoss<…>, NoAlignment or one of yours  @tparam T float, or double for checks
-template <class Model, class Align = NoAlignment, Backend B = Cpu, class T = float, class Objective = FlowMatching<>>
+template <class Model, class Align = NoAlignment, Backend B = backend::Cpu, class T = float, class Objective = FlowMatching<>>
 class Trainer {
  public:
   using Options = TrainerOptions<Align, Objective>;
