@@ -1,6 +1,5 @@
-// Modules under test: weights in flat buffers, results and gradients as plain numbers, and the arithmetic that modules
+// Modules under test: weights in flat buffers, results and gradients as numbers, and arithmetic to hold them against.
 // SPDX-License-Identifier: MIT
-// are held against.
 #pragma once
 
 #include "../ops/op_check.hpp"
