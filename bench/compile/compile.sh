@@ -27,12 +27,15 @@ else
   echo "bench: $program is not there, so no complete program is measured" >&2
 fi
 
+TIMEFORMAT='%3U %3S'
 for run in 1 2 3; do
   for i in "${!names[@]}"; do
-    start=$(date +%s%N)
-    "$compiler" "${flags[@]}" "${sources[i]}"
-    end=$(date +%s%N)
-    echo "$(((end - start) / 1000000))" >>"$folder/${names[i]}.ms"
+    # Processor time, which other programs on the machine disturb less than the clock.
+    { time "$compiler" "${flags[@]}" "${sources[i]}" 2>"$folder/messages"; } 2>"$folder/time" || {
+      cat "$folder/messages" >&2
+      exit 1
+    }
+    awk '{ printf "%.0f\n", ($1 + $2) * 1000 }' "$folder/time" >>"$folder/${names[i]}.ms"
   done
   echo "run $run of 3 done" >&2
 done
@@ -40,7 +43,7 @@ done
 median() { sort -n "$1" | sed -n 2p; }
 base=$(median "$folder/base.ms")
 echo "$("$compiler" --version | head -n 1), -O2, medians of 3 interleaved runs"
-printf '%-44s %9s %7s %7s\n' "translation unit" "time/s" "ratio" "budget"
+printf '%-44s %9s %7s %7s\n' "translation unit" "CPU/s" "ratio" "budget"
 for i in "${!names[@]}"; do
   awk -v text="${texts[i]}" -v ms="$(median "$folder/${names[i]}.ms")" -v base="$base" -v budget="${budgets[i]}" \
     'BEGIN { printf "%-44s %9.2f %6.2fx %7s\n", text, ms / 1000, ms / base, budget == "-" ? "" : budget "x" }'
