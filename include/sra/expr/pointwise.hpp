@@ -291,10 +291,11 @@ auto eval(const Expr<Tree, L...>& e) {
   static_assert(!std::is_void_v<Out>,
                 "pointwise: every operand has the destination's shape or broadcasts to it: [B, D], [B], [T, D], [D], one "
                 "per row, one element, or grouped [B, G, D]");
-  return e.leaves.apply([&](const auto&... leaf) {
-    using C = std::remove_cvref_t<decltype(detail::first_context(leaf...))>;
-    return evaluate<typename C::type, Out>(e);
-  });
+  if constexpr (!std::is_void_v<Out>)  // after the sentence above, nothing else
+    return e.leaves.apply([&](const auto&... leaf) {
+      using C = std::remove_cvref_t<decltype(detail::first_context(leaf...))>;
+      return evaluate<typename C::type, Out>(e);
+    });
 }
 /// A value is its own value.
 template <Variable V>
