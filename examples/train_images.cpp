@@ -7,6 +7,7 @@
 
 #include <cstdio>
 #include <string>
+#include <vector>
 
 namespace {
 
@@ -16,13 +17,26 @@ using Model = sra::SiT<config, sra::Classes<10>>;
 using Images = sra::ImageFolder<sra::Image<config.channels, config.height, config.width>>;
 
 struct Arguments {
-  std::string data, run = "runs/images", distance = "cosine";
+  std::string data, test, against, run = "runs/images", distance = "cosine";
   int student = sra::default_student_layer(config.depth), teacher = sra::default_teacher_layer(config.depth);
   sra::index_t steps = 2'000, batch = 64, accumulate = 1, every = 500;
   double lr = 3e-4, ema = 0.999;
   std::uint64_t seed = 0;
   int threads = 0;
 };
+
+/// The denoising loss on images that were not trained on, and its difference from another run's on the same draws.
+template <class Trainer>
+void test(const Arguments& a, Trainer& trainer) {
+  const std::vector<double> losses = trainer.validate(Images{a.test}, {.samples = 10'000}).averaged;
+  const auto print = [](const std::string& what, sra::Estimate e) {
+    std::printf("%s %.5f, standard error %.5f\n", what.c_str(), e.mean, e.standard_error);
+  };
+  print("test loss of the averaged weights", sra::Estimate::of(losses));
+  sra::write_npy<double>(a.run + "/test.npy", losses, {std::ssize(losses)});
+  if (!a.against.empty())
+    print("this run's minus that of " + a.against, sra::paired_difference(sra::Npy(a.against + "/test.npy").read<double>(), losses));
+}
 
 template <class Align>
 void train(const Arguments& a, Align align) {
@@ -36,6 +50,7 @@ void train(const Arguments& a, Align align) {
     if (step.every(a.every)) step.save();
     if (step.every(a.every)) step.sample({.steps = 50, .guidance = 2.0});
   }
+  if (!a.test.empty()) test(a, trainer);
 }
 
 template <class Distance>
@@ -50,6 +65,8 @@ int main(int argc, char** argv) try {
   CLI::App app{"Trains a SiT on images: DIR/<class>/*.jpg or png"};
   app.add_option("--data", a.data, "folder with one sub-folder a class")->required();
   app.add_option("--run", a.run, "folder of checkpoints, log and pictures; resumed if it exists")->capture_default_str();
+  app.add_option("--test", a.test, "folder of further images: the loss on them is printed at the end");
+  app.add_option("--against", a.against, "run with a test loss of its own, from which the difference is printed");
   app.add_option("--steps", a.steps, "updates in all")->capture_default_str();
   app.add_option("--distance", a.distance, "none: no alignment")
       ->check(CLI::IsMember({"cosine", "smooth_l1", "none"}))

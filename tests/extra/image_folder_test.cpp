@@ -37,7 +37,7 @@ template <class Sample = Rgb>
 std::vector<float> read_one(const Bytes& file, const char* name = "a/one.png") {
   const Folder folder;
   folder.write(name, file);
-  return Read<Sample>(sra::ImageFolder<Sample>(folder.path), 0).image;
+  return Read<Sample>(sra::ImageFolder<Sample>(folder.path()), 0).image;
 }
 
 std::vector<float> values(const Bytes& bytes) {
@@ -135,7 +135,7 @@ BOOST_AUTO_TEST_CASE(flipping_is_drawn_from_the_random_numbers) {
   const Folder folder;
   const auto pixels = noise(8 * 8 * 3);
   folder.write("a/one.png", png(pixels, 8, 8));
-  const sra::ImageFolder<Rgb> plain(folder.path), flipped(folder.path, {.flip = true});
+  const sra::ImageFolder<Rgb> plain(folder.path()), flipped(folder.path(), {.flip = true});
   const auto as_is = values(pixels);
   auto mirrored = as_is;
   for (std::size_t y = 0; y < 8; ++y)
@@ -158,8 +158,8 @@ BOOST_AUTO_TEST_CASE(labels_are_the_order_of_the_folders) {
        {"cat/2.png", "cat/10.jpg", "ant/x.JPG", "bee/.hidden.png", "bee/notes.txt", "dog/a.jpeg", ".git/a.png"})
     folder.write(name, file);
   folder.write("readme.png", file);
-  fs::create_directory(folder.path / "cat" / "folder.png");
-  const sra::ImageFolder<Rgb> data(folder.path);
+  fs::create_directory(folder.path() / "cat" / "folder.png");
+  const sra::ImageFolder<Rgb> data(folder.path());
   static_assert(sra::Dataset<sra::ImageFolder<Rgb>> && sra::Finite<sra::ImageFolder<Rgb>>);
   BOOST_TEST(data.names() == (std::vector<std::string>{"ant", "bee", "cat", "dog"}), boost::test_tools::per_element());
   BOOST_TEST(data.classes() == 4);
@@ -167,7 +167,7 @@ BOOST_AUTO_TEST_CASE(labels_are_the_order_of_the_folders) {
   const char* paths[] = {"ant/x.JPG", "cat/10.jpg", "cat/2.png", "dog/a.jpeg"};
   const int labels[] = {0, 2, 2, 3};
   for (std::size_t i = 0; i < 4; ++i) {
-    BOOST_TEST(data.path(i) == folder.path / paths[i]);
+    BOOST_TEST(data.path(i) == folder.path() / paths[i]);
     BOOST_TEST(Read<Rgb>(data, i).label == labels[i]);
   }
 }
@@ -175,31 +175,31 @@ BOOST_AUTO_TEST_CASE(labels_are_the_order_of_the_folders) {
 BOOST_AUTO_TEST_CASE(folders_without_images_are_refused_with_a_sentence) {
   const Folder folder;
   const auto sentence = [](const fs::path& path) { return message([&] { sra::ImageFolder<Rgb>{path}; }); };
-  const std::string here = folder.path.string();
-  BOOST_TEST(sentence(folder.path / "none") ==
+  const std::string here = folder.path().string();
+  BOOST_TEST(sentence(folder.path() / "none") ==
              "ImageFolder: " + here + "/none: expected a folder, got nothing of that name");
-  BOOST_TEST(sentence(folder.path) == "ImageFolder: " + here + ": expected a folder for each class, found none");
+  BOOST_TEST(sentence(folder.path()) == "ImageFolder: " + here + ": expected a folder for each class, found none");
   folder.write("loose.jpg", {});
-  BOOST_TEST(sentence(folder.path / "loose.jpg") ==
+  BOOST_TEST(sentence(folder.path() / "loose.jpg") ==
              "ImageFolder: " + here + "/loose.jpg: expected a folder, got something else");
-  BOOST_TEST(sentence(folder.path) == "ImageFolder: " + here + ": expected a folder for each class, found none");
+  BOOST_TEST(sentence(folder.path()) == "ImageFolder: " + here + ": expected a folder for each class, found none");
   folder.write("a/text.txt", {});
-  fs::create_directory(folder.path / "b");
-  BOOST_TEST(sentence(folder.path) ==
+  fs::create_directory(folder.path() / "b");
+  BOOST_TEST(sentence(folder.path()) ==
              "ImageFolder: " + here + ": expected .jpg, .jpeg or .png files in the folders of 2 classes, found none");
   if (geteuid() == 0) return;  // root reads everything
-  fs::permissions(folder.path / "b", fs::perms::none);
-  BOOST_TEST(sentence(folder.path) == "ImageFolder: " + here + "/b: expected a readable folder, got Permission denied");
-  fs::permissions(folder.path / "b", fs::perms::owner_all);
+  fs::permissions(folder.path() / "b", fs::perms::none);
+  BOOST_TEST(sentence(folder.path()) == "ImageFolder: " + here + "/b: expected a readable folder, got Permission denied");
+  fs::permissions(folder.path() / "b", fs::perms::owner_all);
 }
 
 BOOST_AUTO_TEST_CASE(a_file_that_vanishes_is_unreadable) {
   const Folder folder;
   folder.write("a/one.png", png(noise(8 * 8 * 3), 8, 8));
-  const sra::ImageFolder<Rgb> data(folder.path);
-  fs::remove(folder.path / "a/one.png");
+  const sra::ImageFolder<Rgb> data(folder.path());
+  fs::remove(folder.path() / "a/one.png");
   BOOST_TEST(message([&] { Read<Rgb>(data, 0); }) ==
-             "ImageFolder: " + (folder.path / "a/one.png").string() +
+             "ImageFolder: " + (folder.path() / "a/one.png").string() +
                  ": expected a readable image, got a file that cannot be opened");
 }
 
@@ -209,7 +209,7 @@ BOOST_AUTO_TEST_CASE(unreadable_files_are_skipped_counted_and_named) {
     folder.write("a/" + std::to_string(i) + ".png", png(noise(12 * 9 * 3, static_cast<std::uint64_t>(i)), 12, 9));
   folder.write("a/3.png", {});
   folder.write("b/broken.jpg", {0xff, 0xd8, 0xff, 0xd9});
-  const sra::ImageFolder<Rgb> data(folder.path);
+  const sra::ImageFolder<Rgb> data(folder.path());
   std::vector<std::vector<float>> all;
   for (const int threads : {0, 3}) {
     sra::Prefetcher prefetcher(data, {.batch = 11, .threads = threads});
@@ -232,12 +232,12 @@ BOOST_AUTO_TEST_CASE(unreadable_files_are_skipped_counted_and_named) {
 BOOST_AUTO_TEST_CASE(a_folder_of_unreadable_files_is_an_error) {
   const Folder folder;
   for (int i = 0; i < 3; ++i) folder.write("a/" + std::to_string(i) + ".jpg", {});
-  const sra::ImageFolder<Rgb> data(folder.path);
+  const sra::ImageFolder<Rgb> data(folder.path());
   sra::Prefetcher prefetcher(data, {.batch = 2, .threads = 1});
   BOOST_TEST(
       message([&] { prefetcher.get(0); })
           .starts_with("Prefetcher: expected a readable item, got 3 unreadable ones in a row, the last: ImageFolder: " +
-                       folder.path.string() + "/a/"));
+                       folder.path().string() + "/a/"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

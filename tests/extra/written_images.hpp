@@ -2,13 +2,14 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "../temporary_folder.hpp"
+
 #include <sra/core/error.hpp>
 #include <sra/core/philox.hpp>
 
 #include <boost/test/unit_test.hpp>
 #include <jpeglib.h>
 #include <png.h>
-#include <stdlib.h>
 
 #include <cstdint>
 #include <cstdio>
@@ -24,18 +25,10 @@ namespace fs = std::filesystem;
 using sra::index_t;
 using Bytes = std::vector<std::uint8_t>;
 
-// A folder that is gone at the end of the test.
-struct Folder {
-  fs::path path;
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "sra_image_folder_XXXXXX").string();
-    BOOST_REQUIRE(mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  ~Folder() { fs::remove_all(path); }
+struct Folder : sra::test::TemporaryFolder {
   void write(const fs::path& name, const Bytes& bytes) const {
-    fs::create_directories((path / name).parent_path());
-    std::ofstream(path / name, std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), std::ssize(bytes));
+    fs::create_directories((path() / name).parent_path());
+    std::ofstream(path() / name, std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), std::ssize(bytes));
   }
 };
 

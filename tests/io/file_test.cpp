@@ -3,7 +3,7 @@
 #define BOOST_TEST_MODULE file
 #define BOOST_TEST_DYN_LINK
 #include "file_size_limit.hpp"
-#include "temporary_folder.hpp"
+#include "../temporary_folder.hpp"
 
 #include <sra/io/file.hpp>
 

@@ -3,7 +3,7 @@
 #define BOOST_TEST_MODULE grid
 #define BOOST_TEST_DYN_LINK
 #include "png_picture.hpp"
-#include "temporary_folder.hpp"
+#include "../temporary_folder.hpp"
 
 #include <sra/io/grid.hpp>
 

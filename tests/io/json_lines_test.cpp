@@ -3,7 +3,7 @@
 #define BOOST_TEST_MODULE json_lines
 #define BOOST_TEST_DYN_LINK
 #include "file_size_limit.hpp"
-#include "temporary_folder.hpp"
+#include "../temporary_folder.hpp"
 
 #include <sra/io/json_lines.hpp>
 

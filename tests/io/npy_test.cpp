@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: MIT
 #define BOOST_TEST_MODULE npy
 #define BOOST_TEST_DYN_LINK
-#include "temporary_folder.hpp"
+#include "../temporary_folder.hpp"
 
 #include <sra/io/npy.hpp>
 

@@ -4,7 +4,7 @@
 #define BOOST_TEST_DYN_LINK
 #include "file_size_limit.hpp"
 #include "png_picture.hpp"
-#include "temporary_folder.hpp"
+#include "../temporary_folder.hpp"
 
 #include <sra/io/png.hpp>
 

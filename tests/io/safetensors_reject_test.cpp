@@ -3,7 +3,7 @@
 #define BOOST_TEST_MODULE safetensors_reject
 #define BOOST_TEST_DYN_LINK
 #include "safetensors_file.hpp"
-#include "temporary_folder.hpp"
+#include "../temporary_folder.hpp"
 
 #include <sra/io/safetensors.hpp>
 

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: MIT
 #define BOOST_TEST_MODULE allocations
 #define BOOST_TEST_DYN_LINK
+#include "../temporary_folder.hpp"
+
 #include <sra/sra.hpp>
 
 #include <boost/test/unit_test.hpp>
@@ -182,10 +184,8 @@ BOOST_AUTO_TEST_CASE(accumulation_averages_and_more_threads_allocate_nothing_eit
 }
 
 BOOST_AUTO_TEST_CASE(log_lines_allocate_nothing_either) {
-  std::string folder = (std::filesystem::temp_directory_path() / "sra-test-XXXXXX").string();
-  BOOST_REQUIRE(::mkdtemp(folder.data()) != nullptr);
-  BOOST_TEST(allocations_of_ten_steps({.run = folder + "/run", .batch = 8, .threads = 2}, true) == 0);
-  std::filesystem::remove_all(folder);
+  const sra::test::TemporaryFolder folder;
+  BOOST_TEST(allocations_of_ten_steps({.run = folder / "run", .batch = 8, .threads = 2}, true) == 0);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,6 +1,8 @@
-// Work in processes of its own, and folders that go away: for tests that kill and resume.
+// Work in processes of its own, and what a folder holds: for tests that kill and resume.
 // SPDX-License-Identifier: MIT
 #pragma once
+
+#include "../temporary_folder.hpp"
 
 #include <sys/types.h>
 #include <sys/wait.h>
@@ -8,11 +10,8 @@
 
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -49,41 +48,12 @@ int in_process(F f) {
   return status_of(start(f));
 }
 
-/// A folder that exists as long as the object.
-class Folder {
- public:
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "sra-test-XXXXXX").string();
-    if (!::mkdtemp(name.data())) throw std::runtime_error("mkdtemp failed");
-    path_ = name;
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
-
-inline std::string bytes_of(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-inline void write_bytes(const std::filesystem::path& path, const std::string& bytes) {
-  std::ofstream(path, std::ios::binary) << bytes;
-}
-
 /// Everything in a folder: names, contents and times.
 inline std::map<std::string, std::pair<std::string, std::filesystem::file_time_type>> contents_of(
     const std::filesystem::path& folder) {
   std::map<std::string, std::pair<std::string, std::filesystem::file_time_type>> all;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
-    if (entry.is_regular_file()) all[entry.path().string()] = {bytes_of(entry.path()), entry.last_write_time()};
+    if (entry.is_regular_file()) all[entry.path().string()] = {read_text(entry.path()), entry.last_write_time()};
   return all;
 }
 

@@ -21,7 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using sra::index_t;
-using sra::test::Folder;
+using sra::test::TemporaryFolder;
 using sra::test::in_process;
 using sra::test::says;
 using Align = sra::SRALoss<sra::Layer<>, sra::Layer<>>;
@@ -73,7 +73,7 @@ index_t newest_step(const std::string& run) {
 /// Step, learning rate and gradient norm of each line of a run's log.
 std::vector<std::string> log_of(const std::string& run) {
   std::vector<std::string> lines;
-  std::istringstream file(sra::test::bytes_of(fs::path(run) / "log.jsonl"));
+  std::istringstream file(sra::test::read_text(fs::path(run) / "log.jsonl"));
   for (std::string line; std::getline(file, line);) {
     std::string shown;
     for (const char* key : {"\"step\":", "\"gradient_norm\":", "\"lr\":", "\"epoch\":"}) {
@@ -89,7 +89,7 @@ std::vector<std::string> log_of(const std::string& run) {
 void same_end(const std::string& a, const std::string& b) {
   BOOST_REQUIRE(!newest(a).empty());
   BOOST_TEST(newest(a).filename() == newest(b).filename());
-  BOOST_TEST((sra::test::bytes_of(newest(a)) == sra::test::bytes_of(newest(b))));
+  BOOST_TEST((sra::test::read_text(newest(a)) == sra::test::read_text(newest(b))));
   BOOST_TEST(log_of(a) == log_of(b), boost::test_tools::per_element());
 }
 
@@ -102,7 +102,7 @@ void uninterrupted(const std::string& run, index_t steps = 12) {
 /// A change of options that a run of `before` must refuse to resume with, naming the change.
 void refused(const std::function<void(Options&)>& before, const std::function<void(Options&)>& change,
              const std::vector<std::string>& words) {
-  const Folder folder;
+  const TemporaryFolder folder;
   Options o = options(folder / "run");
   before(o);
   BOOST_REQUIRE(in_process([&] { train(o, 2); }) == 0);
@@ -125,11 +125,11 @@ void refused(const std::function<void(Options&)>& change, const std::vector<std:
 
 /// What a trainer says about a run whose newest checkpoint has these bytes.
 void damaged(const std::function<std::string(std::string)>& damage, const std::vector<std::string>& words) {
-  const Folder folder;
+  const TemporaryFolder folder;
   const std::string run = folder / "run";
   BOOST_REQUIRE(in_process([&] { train(options(run), 2, [](auto step) { step.save(); }); }) == 0);
   const auto path = newest(run);
-  sra::test::write_bytes(path, damage(sra::test::bytes_of(path)));
+  sra::test::write_text(path, damage(sra::test::read_text(path)));
   const auto files = sra::test::contents_of(run);
   std::vector<std::string> all = words;
   all.push_back(path.string());
@@ -152,7 +152,7 @@ std::string replaced(std::string bytes, const std::string& from, const std::stri
 BOOST_AUTO_TEST_SUITE(resume)
 
 BOOST_AUTO_TEST_CASE(a_run_stopped_in_mid_epoch_goes_on_with_the_same_bits_on_other_threads) {
-  const Folder folder;
+  const TemporaryFolder folder;
   uninterrupted(folder / "a");
   const std::string run = folder / "b";
   BOOST_REQUIRE(in_process([&] {
@@ -169,7 +169,7 @@ BOOST_AUTO_TEST_CASE(a_run_stopped_in_mid_epoch_goes_on_with_the_same_bits_on_ot
 }
 
 BOOST_AUTO_TEST_CASE(lines_logged_after_the_last_checkpoint_are_not_doubled) {
-  const Folder folder;
+  const TemporaryFolder folder;
   uninterrupted(folder / "a");
   const std::string run = folder / "b";
   const auto interrupted = [&](index_t save, index_t kill) {
@@ -190,7 +190,7 @@ BOOST_AUTO_TEST_CASE(lines_logged_after_the_last_checkpoint_are_not_doubled) {
 
 BOOST_AUTO_TEST_CASE(sigterm_and_sigint_from_outside_save_and_end_the_loop) {
   for (const int signal : {SIGTERM, SIGINT}) {
-    const Folder folder;
+    const TemporaryFolder folder;
     int ready[2];
     BOOST_REQUIRE(::pipe(ready) == 0);
     const pid_t child = sra::test::start([&] {
@@ -212,7 +212,7 @@ BOOST_AUTO_TEST_CASE(sigterm_and_sigint_from_outside_save_and_end_the_loop) {
 }
 
 BOOST_AUTO_TEST_CASE(a_run_killed_at_any_time_leaves_a_checkpoint_from_which_it_ends_with_the_same_bits) {
-  const Folder folder;
+  const TemporaryFolder folder;
   const std::string run = folder / "b";
   const sra::Rng rng(5, sra::Purpose::user, 0, 0);
   index_t resumed = 0, half = 0;
@@ -271,7 +271,7 @@ BOOST_AUTO_TEST_CASE(another_configuration_is_refused_with_its_differences_and_f
 }
 
 BOOST_AUTO_TEST_CASE(all_differences_are_listed_together_and_another_model_is_one) {
-  const Folder folder;
+  const TemporaryFolder folder;
   BOOST_REQUIRE(in_process([&] { train(options(folder / "run"), 2); }) == 0);
   const auto files = sra::test::contents_of(folder / "run");
   constexpr sra::DiTConfig deeper{
@@ -290,7 +290,7 @@ BOOST_AUTO_TEST_CASE(all_differences_are_listed_together_and_another_model_is_on
 
 BOOST_AUTO_TEST_CASE(the_newest_checkpoints_stay_and_the_last_step_is_always_saved) {
   for (const int keep : {1, 3, 0}) {
-    const Folder folder;
+    const TemporaryFolder folder;
     Options o = options(folder / "run");
     o.keep = keep;
     BOOST_REQUIRE(in_process([&] {
@@ -307,7 +307,7 @@ BOOST_AUTO_TEST_CASE(the_newest_checkpoints_stay_and_the_last_step_is_always_sav
 }
 
 BOOST_AUTO_TEST_CASE(a_finished_run_neither_trains_nor_writes_when_it_is_started_again) {
-  const Folder folder;
+  const TemporaryFolder folder;
   BOOST_REQUIRE(in_process([&] { train(options(folder / "run"), 4); }) == 0);
   const auto files = sra::test::contents_of(folder / "run");
   BOOST_REQUIRE(in_process([&] {
@@ -317,7 +317,7 @@ BOOST_AUTO_TEST_CASE(a_finished_run_neither_trains_nor_writes_when_it_is_started
 }
 
 BOOST_AUTO_TEST_CASE(a_full_disk_while_saving_is_an_error_and_the_old_checkpoint_survives) {
-  const Folder folder;
+  const TemporaryFolder folder;
   const std::string run = folder / "run";
   BOOST_REQUIRE(in_process([&] { train(options(run), 3); }) == 0);
   const auto before = sra::test::contents_of(run + "/checkpoints");
@@ -348,8 +348,8 @@ BOOST_AUTO_TEST_CASE(a_full_disk_while_saving_is_an_error_and_the_old_checkpoint
 }
 
 BOOST_AUTO_TEST_CASE(a_folder_that_cannot_be_made_is_named) {
-  const Folder folder;
-  sra::test::write_bytes(folder / "file", "x");
+  const TemporaryFolder folder;
+  sra::test::write_text(folder / "file", "x");
   BOOST_CHECK_EXCEPTION(Trainer{options(folder / "file")}, sra::Error,
                         says({"Trainer: run", folder / "file", "cannot make the folder"}));
 }

@@ -2,9 +2,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <initializer_list>
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <type_traits>
 
 namespace sra {
 
@@ -20,12 +23,45 @@ class FrozenError : public Error {
   using Error::Error;
 };
 
+namespace detail {
+
+/// A value and how it is written.
+struct Piece {
+  const void* value;
+  void (*write)(std::ostream& out, const void* value);
+};
+
+template <class T>
+void write_piece(std::ostream& out, const void* value) {
+  out << *static_cast<const T*>(value);
+}
+
+[[gnu::cold]] inline std::string join(std::initializer_list<Piece> pieces) {
+  std::ostringstream out;
+  for (const Piece& piece : pieces) piece.write(out, piece.value);
+  return out.str();
+}
+
+/// Strings of every kind become one type, so that messages add little to a program.
+template <class T>
+decltype(auto) piece_value(const T& value) {
+  if constexpr (std::is_convertible_v<const T&, std::string_view>)
+    return std::string_view(value);
+  else
+    return (value);
+}
+
+template <class... Values>
+std::string join_values(const Values&... values) {
+  return join({Piece{&values, &write_piece<Values>}...});
+}
+
+}  // namespace detail
+
 /// Writes its arguments one after the other into a string; for messages only.
 template <class... Args>
 std::string text(const Args&... args) {
-  std::ostringstream out;
-  (out << ... << args);
-  return out.str();
+  return detail::join_values(detail::piece_value(args)...);
 }
 
 }  // namespace sra

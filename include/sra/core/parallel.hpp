@@ -56,15 +56,20 @@ class Threads {
   template <class F>
   void for_each(index_t n, F&& f) {
     using Function = std::remove_reference_t<F>;
+    for_each(n, [](void* context, index_t i, int worker) { (*static_cast<Function*>(context))(i, worker); },
+             const_cast<void*>(static_cast<const void*>(std::addressof(f))));
+  }
+
+  /// The same with a function and its first argument.
+  void for_each(index_t n, void (*f)(void* context, index_t i, int worker), void* context) {
     if (n <= 0) return;
     if (n == 1 || size_ == 1 || busy_.load(std::memory_order_relaxed)) {
       const int worker = self();
-      for (index_t i = 0; i < n; ++i) f(i, worker);
+      for (index_t i = 0; i < n; ++i) f(context, i, worker);
       counters_[static_cast<std::size_t>(worker)].items.fetch_add(n, std::memory_order_relaxed);
       return;
     }
-    run({[](void* context, index_t i, int worker) { (*static_cast<Function*>(context))(i, worker); },
-         const_cast<void*>(static_cast<const void*>(std::addressof(f))), n});
+    run({f, context, n});
   }
 
  private:

@@ -46,7 +46,8 @@ enum class Purpose : std::uint32_t {
   sampler_noise,
   augment,
   group,
-  user
+  user,
+  validation
 };
 
 namespace detail {

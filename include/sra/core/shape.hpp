@@ -87,15 +87,23 @@ using with_extent = typename detail::WithExtent<S, Axis, N>::type;
 template <class S, int Axis>
 using without_axis = typename detail::WithoutAxis<S, Axis>::type;
 
-/// "[B, 16, 64]" for messages.
-template <index_t... E>
-std::string to_string(Shape<E...> shape) {
+namespace detail {
+
+inline std::string extents_text(const index_t* extents, int rank, index_t batch) {
   std::string s = "[";
-  for (int i = 0; i < shape.rank; ++i) {
+  for (int i = 0; i < rank; ++i) {
     if (i) s += ", ";
-    s += std::to_string(shape.extent(i) == dynamic ? shape.batch : shape.extent(i));
+    s += std::to_string(extents[i] == dynamic ? batch : extents[i]);
   }
   return s + "]";
+}
+
+}  // namespace detail
+
+/// "[32, 16, 64]" for messages.
+template <index_t... E>
+std::string to_string(Shape<E...> shape) {
+  return detail::extents_text(detail::extent_list<E...>, shape.rank, shape.batch);
 }
 
 }  // namespace sra

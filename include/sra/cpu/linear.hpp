@@ -12,11 +12,18 @@
 
 namespace sra::backend {
 
+namespace detail {
+
+[[noreturn, gnu::cold]] inline void refuse_rows(const char* who, const std::string& shape) {
+  throw Error(text(who, ": expected rows at one constant distance, got a ", shape, " view of a larger tensor"));
+}
+
+}  // namespace detail
+
 /// A view as a matrix of its rows.  @throws Error if the rows do not lie at one constant distance
 template <class T, class S>
 Matrix<T> as_matrix(const char* who, View<T, S> v) {
-  if (!v.uniform())
-    throw Error(text(who, ": expected rows at one constant distance, got a ", to_string(v.shape), " view of a larger tensor"));
+  if (!v.uniform()) detail::refuse_rows(who, to_string(v.shape));
   return {v.data, v.shape.rows(), S::width, v.row_stride(), 1};
 }
 
@@ -28,6 +35,29 @@ inline Cost product_cost(index_t rows, index_t in, index_t out, std::size_t elem
 
 /// Rows per partial sum of a bias gradient.
 inline constexpr index_t bias_chunk = 512;
+
+/// to[i] = sum over the rows of dy, or added to it.  @param partial a row for every chunk
+template <class T, class W>
+void sum_columns(Cpu& cpu, Rows<const T> dy, W* partial, W* to, bool add) {
+  const index_t chunks = (dy.rows + bias_chunk - 1) / bias_chunk, blocks = (dy.width + lanes - 1) / lanes;
+  for_tasks(cpu, chunks * blocks, [=](index_t begin, index_t end, int) {
+    for (index_t task = begin; task < end; ++task) {
+      const index_t chunk = task / blocks, i = task % blocks * lanes;
+      W sum[lanes] = {};
+      for (index_t r = chunk * bias_chunk; r < std::min(dy.rows, (chunk + 1) * bias_chunk); ++r) {
+        W block[lanes];
+        load_block(block, dy.row(r) + i, dy.width - i);
+        for (index_t j = 0; j < lanes; ++j) sum[j] += block[j];
+      }
+      store_block(partial + chunk * dy.width + i, sum, dy.width - i);
+    }
+  });
+  for (index_t i = 0; i < dy.width; ++i) {
+    double sum = add ? static_cast<double>(to[i]) : 0;
+    for (index_t k = 0; k < chunks; ++k) sum += static_cast<double>(partial[k * dy.width + i]);
+    to[i] = static_cast<W>(sum);
+  }
+}
 
 }  // namespace detail
 
@@ -88,24 +118,7 @@ void bias_backward(C& context, View<const T, Y> dy, Grad<wide_t<T>, B> db) {
   const index_t rows = dy.shape.rows(), chunks = (rows + detail::bias_chunk - 1) / detail::bias_chunk;
   W* partial = context.template take<W>(std::max<index_t>(1, chunks) * Y::width);
   launch(context, "bias_backward", {double(dy.shape.size()) * sizeof(T), 0}, [&](Cpu& cpu) {
-    const index_t blocks = (Y::width + lanes - 1) / lanes;
-    for_tasks(cpu, chunks * blocks, [=](index_t begin, index_t end, int) {
-      for (index_t task = begin; task < end; ++task) {
-        const index_t chunk = task / blocks, i = task % blocks * lanes;
-        W sum[lanes] = {};
-        for (index_t r = chunk * detail::bias_chunk; r < std::min(rows, (chunk + 1) * detail::bias_chunk); ++r) {
-          W block[lanes];
-          load_block(block, dy.row(r) + i, columns_left<Y::width>(i));
-          for (index_t j = 0; j < lanes; ++j) sum[j] += block[j];
-        }
-        store_block(partial + chunk * Y::width + i, sum, columns_left<Y::width>(i));
-      }
-    });
-    for (index_t i = 0; i < Y::width; ++i) {
-      double sum = db.mode == GradMode::accumulate ? static_cast<double>(db.to.data[i]) : 0;
-      for (index_t k = 0; k < chunks; ++k) sum += static_cast<double>(partial[k * Y::width + i]);
-      db.to.data[i] = static_cast<W>(sum);
-    }
+    detail::sum_columns(cpu, Rows(dy), partial, db.to.data, db.mode == GradMode::accumulate);
   });
 }
 

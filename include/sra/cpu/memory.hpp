@@ -31,23 +31,62 @@ void fill(C& context, View<T, S> y, T value) {
   });
 }
 
+/// The rows of a view with their sizes as numbers: a kernel that gains nothing from constants is compiled once.
+template <class T>
+struct Rows {
+  T* data = nullptr;
+  index_t rows = 0, width = 0, per_sample = 1, pitch = 0, stride = 0;
+
+  template <class S>
+  explicit Rows(View<T, S> v)
+      : data(v.data), rows(v.shape.rows()), width(S::width), per_sample(S::sample_rows), pitch(v.pitch), stride(v.stride) {}
+
+  T* row(index_t r) const { return data + r / per_sample * stride + r % per_sample * pitch; }
+  /// Without gaps: all elements as one row.
+  void join() {
+    width *= rows;
+    rows = per_sample = 1;
+  }
+};
+
+namespace detail {
+
+template <class T, class U>
+void deposit_rows(Cpu& cpu, Rows<T> y, Rows<const U> x, bool add) {
+  constexpr index_t strip = 16'384;  // of a long row, one task each
+  const index_t strips = (x.width + strip - 1) / strip;
+  for_rows(cpu, x.rows * strips, rows_per_task(std::min(x.width, strip)), [=](index_t begin, index_t end, int) {
+    for (index_t task = begin; task < end; ++task) {
+      const index_t r = task / strips, first = task % strips * strip, last = std::min(x.width, first + strip);
+      const U* in = x.row(r);
+      T* out = y.row(r);
+      for (index_t i = first; i < last; i += lanes) {
+        wide_t<T> block[lanes];
+        load_block(block, in + i, last - i);
+        if (add)
+          accumulate_block(out + i, block, last - i);
+        else
+          store_block(out + i, block, last - i);
+      }
+    }
+  });
+}
+
+}  // namespace detail
+
 /// y = x, or y += x, or nothing, as the mode says; converts between element types.
 template <ContextOn<Cpu> C, class T, class U, class S>
 void deposit(C& context, Grad<T, S> y, View<const U, S> x) {
   if (!y) return;
   const bool add = y.mode == GradMode::accumulate;
   launch(context, "deposit", {double(x.shape.size()) * (sizeof(U) + (add ? 2 : 1) * sizeof(T)), 0}, [&](Cpu& cpu) {
-    for_rows(cpu, x.shape.rows(), rows_per_task(S::width), [=](index_t begin, index_t end, int) {
-      for (index_t r = begin; r < end; ++r)
-        for (index_t i = 0; i < S::width; i += lanes) {
-          wide_t<T> block[lanes];
-          load_block(block, x.row(r) + i, columns_left<S::width>(i));
-          if (add)
-            accumulate_block(y.to.row(r) + i, block, columns_left<S::width>(i));
-          else
-            store_block(y.to.row(r) + i, block, columns_left<S::width>(i));
-        }
-    });
+    Rows<T> to(y.to);
+    Rows<const U> from(x);
+    if (y.to.contiguous() && x.contiguous()) {
+      to.join();
+      from.join();
+    }
+    detail::deposit_rows(cpu, to, from, add);
   });
 }
 

@@ -24,16 +24,27 @@ template <int P, auto Order, class Image, class Patches, class F>
   }
 }
 
-template <int P, auto Order, class C, class Image, class Patches, class F>
-void patch_rows(C& context, const Image& image, const Patches& patches, const F& f) {
-  using I = typename Image::shape_type;
-  launch(context, "patch_copy", {2.0 * double(image.shape.size()) * sizeof(typename C::type), 0}, [&](Cpu& cpu) {
-    constexpr index_t rows = I::extent(1) / P;
-    for_rows(cpu, image.shape.samples() * rows, 8, [=](index_t begin, index_t end, int) {
-      for (index_t k = begin; k < end; ++k) for_pairs<P, Order>(image, patches, k / rows, k % rows, f);
-    });
+template <int P, auto Order, class Image, class Patches, class F>
+void patch_rows(Cpu& cpu, const Image& image, const Patches& patches, const F& f) {
+  constexpr index_t rows = Image::shape_type::extent(1) / P;
+  for_rows(cpu, image.shape.samples() * rows, 8, [=](index_t begin, index_t end, int) {
+    for (index_t k = begin; k < end; ++k) for_pairs<P, Order>(image, patches, k / rows, k % rows, f);
   });
 }
+
+template <class C, class Image>
+Cost patch_cost(const Image& image) {
+  return {2.0 * double(image.shape.size()) * sizeof(typename C::type), 0};
+}
+
+struct FromPixel {
+  bool add;
+  void operator()(auto& pixel, auto& value) const { value = add ? value + pixel : pixel; }
+};
+struct FromPatch {
+  bool add;
+  void operator()(auto& pixel, auto& value) const { pixel = add ? pixel + value : value; }
+};
 
 }  // namespace detail
 
@@ -41,16 +52,18 @@ void patch_rows(C& context, const Image& image, const Patches& patches, const F&
 template <int P, auto Order, ContextOn<Cpu> C, class T, class Patches, class X>
 void patches_from_image(C& context, Grad<T, Patches> to, X x) {
   if (!to) return;
-  const bool add = to.mode == GradMode::accumulate;
-  detail::patch_rows<P, Order>(context, x, to.to, [add](auto& pixel, auto& value) { value = add ? value + pixel : pixel; });
+  launch(context, "patches_from_image", detail::patch_cost<C>(x), [&](Cpu& cpu) {
+    detail::patch_rows<P, Order>(cpu, x, to.to, detail::FromPixel{to.mode == GradMode::accumulate});
+  });
 }
 
 /// to = image of the patches x, written or added.  @param to [B, H, W, C]  @param x [B, T, P P C]
 template <int P, auto Order, ContextOn<Cpu> C, class T, class Image, class X>
 void image_from_patches(C& context, Grad<T, Image> to, X x) {
   if (!to) return;
-  const bool add = to.mode == GradMode::accumulate;
-  detail::patch_rows<P, Order>(context, to.to, x, [add](auto& pixel, auto& value) { pixel = add ? pixel + value : value; });
+  launch(context, "image_from_patches", detail::patch_cost<C>(to.to), [&](Cpu& cpu) {
+    detail::patch_rows<P, Order>(cpu, to.to, x, detail::FromPatch{to.mode == GradMode::accumulate});
+  });
 }
 
 }  // namespace sra::backend

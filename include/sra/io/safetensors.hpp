@@ -20,6 +20,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -118,8 +119,8 @@ struct SafeTensorsHeader {
 
   /// Orders the tensors by their place in the file; together they must be all of it.
   void check_ranges(std::size_t data_size, const std::string& who) {
-    std::stable_sort(tensors.begin(), tensors.end(), [](const TensorInfo& a, const TensorInfo& b) {
-      return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
+    std::sort(tensors.begin(), tensors.end(), [](const TensorInfo& a, const TensorInfo& b) {
+      return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
     });
     std::size_t at = 0;
     for (const TensorInfo& info : tensors) {
@@ -293,10 +294,9 @@ class SafeTensorsWriter {
   /// Writes the file by atomic_write: whole or not at all.  Also removes what killed writers left in the folder.
   void write(const std::filesystem::path& path) const {
     std::vector<const Entry*> order;
-    for (const Entry& entry : entries_) order.push_back(&entry);
-    std::stable_sort(order.begin(), order.end(), [](const Entry* a, const Entry* b) {
-      return dtype_size(a->spec.dtype) > dtype_size(b->spec.dtype);
-    });
+    for (const std::size_t size : {8, 4, 2, 1})  // wide elements first: all stay aligned
+      for (const Entry& entry : entries_)
+        if (dtype_size(entry.spec.dtype) == size) order.push_back(&entry);
     const std::string json = header(order);
     if (json.size() > safetensors_header_limit) {
       throw Error(text("SafeTensorsWriter: ", path.string(), ": header too large: expected at most ",

@@ -50,18 +50,30 @@ concept Parameter = detail::IsParam<std::remove_cvref_t<P>>::value;
 template <class M>
 concept Module = requires(M& m) { std::remove_cvref_t<M>::visit(m, [](const char*, auto&) {}); };
 
+namespace detail {
+
+/// "prefix.name", or name alone; one function, since every module calls it.
+[[gnu::noinline]] inline std::string dotted(const std::string& prefix, const std::string& name) {
+  return prefix.empty() ? name : prefix + "." + name;
+}
+[[gnu::noinline]] inline std::string dotted(const std::string& prefix, std::size_t number) {
+  return dotted(prefix, std::to_string(number));
+}
+
+}  // namespace detail
+
 /// Calls f(name, param) for every parameter, in order, with full names such as "blocks.0.attn.qkv.weight".
 template <class M, class F>
 void for_each_param(M& module, F&& f, const std::string& prefix = "") {
   std::remove_cvref_t<M>::visit(module, [&](const char* name, auto& field) {
     using Field = std::remove_cvref_t<decltype(field)>;
-    const std::string full = prefix + name;
+    const std::string full = detail::dotted(prefix, name);
     if constexpr (Parameter<Field>) {
       f(full, field);
     } else if constexpr (detail::IsModuleArray<Field>::value) {
-      for (std::size_t i = 0; i < field.size(); ++i) for_each_param(field[i], f, full + "." + std::to_string(i) + ".");
+      for (std::size_t i = 0; i < field.size(); ++i) for_each_param(field[i], f, detail::dotted(full, i));
     } else {
-      for_each_param(field, f, full + ".");
+      for_each_param(field, f, full);
     }
   });
 }
@@ -88,15 +100,28 @@ constexpr std::size_t visited_size() {
 /// Elements between the beginnings of neighbouring parameters are multiples of this: 256 bytes in float, 128 in bf16.
 inline constexpr index_t param_alignment = 64;
 
+namespace detail {
+
+template <class M>
+void place_fields(M& module, index_t& offset, std::int32_t& ordinal) {
+  if constexpr (Parameter<M>) {
+    module.offset = offset;
+    module.ordinal = ordinal++;
+    offset += round_up(M::size, param_alignment);
+  } else if constexpr (IsModuleArray<M>::value) {
+    for (auto& element : module) place_fields(element, offset, ordinal);
+  } else {
+    M::visit(module, [&](const char*, auto& field) { place_fields(field, offset, ordinal); });
+  }
+}
+
+}  // namespace detail
+
 /// Gives every parameter its offset and number, beginning at `offset`.  @return the end, a multiple of 64
 template <Module M>
 index_t place(M& module, index_t offset = 0, std::int32_t ordinal = 0) {
   static_assert(std::is_empty_v<M> || detail::visited_size<M>() == sizeof(M), "place: visit() must reach every parameter of the module and the module hold nothing else");
-  for_each_param(module, [&](const std::string&, auto& p) {
-    p.offset = offset;
-    p.ordinal = ordinal++;
-    offset += round_up(std::remove_cvref_t<decltype(p)>::size, param_alignment);
-  });
+  detail::place_fields(module, offset, ordinal);
   return offset;
 }
 

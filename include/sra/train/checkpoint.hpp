@@ -112,9 +112,9 @@ inline std::vector<std::filesystem::path> checkpoints_in(const std::filesystem::
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
     const std::string name = entry.path().filename().string();
-    if (name.starts_with("step-") && name.ends_with(".safetensors")) list.push_back(entry.path());
+    if (name.starts_with("step-") && name.ends_with(".safetensors"))
+      list.insert(std::upper_bound(list.begin(), list.end(), entry.path()), entry.path());
   }
-  std::sort(list.begin(), list.end(), [](const auto& a, const auto& b) { return a.filename() < b.filename(); });
   return list;
 }
 

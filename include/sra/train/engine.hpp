@@ -7,6 +7,7 @@
 #include <sra/autograd/var.hpp>
 #include <sra/core/schedule.hpp>
 #include <sra/core/settings.hpp>
+#include <sra/data/batch.hpp>
 #include <sra/diffusion/flow_matching.hpp>
 #include <sra/ops/reduce.hpp>
 #include <sra/train/store.hpp>
@@ -28,6 +29,19 @@ struct MicroBatch {
   const float* features = nullptr;                         ///< [B, feature_size] for the alignment, or none
   index_t feature_size = 0;                                ///< numbers of one sample
 };
+
+/// A batch of a data set as the model takes it; the batch must outlive it.
+template <class Model, class Sample>
+MicroBatch<Model> micro_batch(const Batch<Sample>& batch) {
+  MicroBatch<Model> micro{batch.images(), {}};
+  if constexpr (requires { Model::Condition::null_class; })
+    micro.condition = dense(batch.labels().data(), Shape<dynamic>{batch.size()});
+  else if constexpr (Model::Condition::count > 0)
+    micro.condition = dense(batch.conditions().data(), Shape<dynamic, Model::Condition::count>{batch.size()});
+  micro.features = batch.features().data();
+  micro.feature_size = feature_size<Sample>;
+  return micro;
+}
 
 /// Random numbers of a micro-batch that a caller gives instead of having them drawn; what is empty is drawn.
 /// For tests against other implementations, and for paired comparisons.

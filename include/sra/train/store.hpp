@@ -42,9 +42,9 @@ void for_each_module(const M& module, F&& f, const std::string& name = "") {
   if constexpr (requires(float* w) { module.initialise(w, std::string_view{}, std::uint64_t{}); }) f(name, module);
   M::visit(module, [&](const char* field_name, const auto& field) {
     using Field = std::remove_cvref_t<decltype(field)>;
-    const std::string full = name.empty() ? field_name : name + "." + field_name;
+    const std::string full = detail::dotted(name, field_name);
     if constexpr (detail::IsModuleArray<Field>::value) {
-      for (std::size_t i = 0; i < field.size(); ++i) for_each_module(field[i], f, full + "." + std::to_string(i));
+      for (std::size_t i = 0; i < field.size(); ++i) for_each_module(field[i], f, detail::dotted(full, i));
     } else if constexpr (!Parameter<Field>) {
       for_each_module(field, f, full);
     }
@@ -59,16 +59,25 @@ struct ParamInfo {
   ParamKind kind = ParamKind::trained;
 };
 
+namespace detail {
+
+[[gnu::noinline]] inline void list_param(std::vector<ParamInfo>& list, const std::string& name, const index_t* extents, int rank,
+                                         index_t offset, index_t size, ParamKind kind) {
+  list.push_back({name, {extents, extents + rank}, offset, size, kind});
+}
+
+template <index_t... E>
+void list_param(std::vector<ParamInfo>& list, const std::string& name, const Param<E...>& p) {
+  list_param(list, name, extent_list<E...>, sizeof...(E), p.offset, p.size, p.kind);
+}
+
+}  // namespace detail
+
 /// All parameters of a module, in order.
 template <Module M>
 std::vector<ParamInfo> parameters_of(M& module) {
   std::vector<ParamInfo> list;
-  for_each_param(module, [&](const std::string& name, auto& p) {
-    using P = std::remove_cvref_t<decltype(p)>;
-    ParamInfo info{name, {}, p.offset, P::size, p.kind};
-    for (int i = 0; i < P::shape::rank; ++i) info.shape.push_back(P::shape::extent(i));
-    list.push_back(std::move(info));
-  });
+  for_each_param(module, [&](const std::string& name, auto& p) { detail::list_param(list, name, p); });
   return list;
 }
 

@@ -8,6 +8,7 @@
 #include <sra/train/engine.hpp>
 #include <sra/train/progress_line.hpp>
 #include <sra/train/signals.hpp>
+#include <sra/train/validation.hpp>
 
 #include <cstdint>
 #include <cstdio>
@@ -55,6 +56,15 @@ class TrainLoop {
     void log() { loop_->log(); }
     /// Writes a checkpoint.
     void save() { loop_->trainer_.save(); }
+
+    /// The denoising loss on fixed draws, of the averaged and of the live weights; writes the log and shows it.  Without a data
+    /// set of its own it takes the run's: of an endless source pictures that are never trained on, of a finite one
+    /// pictures that are.
+    template <Dataset Held>
+    Validation validate(const Held& data, const ValidationOptions& options = {}) {
+      return loop_->validate(data, options);
+    }
+    Validation validate(const ValidationOptions& options = {}) { return loop_->validate(loop_->data_, options); }
 
     /// Draws a grid from the averaged weights into the run's folder: samples/step-N.png.  Without a folder: nothing.
     void sample(const SamplerOptions& options = {}) {
@@ -127,7 +137,7 @@ class TrainLoop {
       return;
     }
     const auto first = trainer_.step_number() * trainer_.options().accumulate;
-    const auto& report = trainer_.accumulated_step([&](index_t k) { return micro_batch(source_->get(first + k)); });
+    const auto& report = trainer_.accumulated_step([&](index_t k) { return micro_batch<Model>(source_->get(first + k)); });
     if (trainer_.step_number() - first_ == 2) {
       trainer_.engine().workspace().freeze();
       if constexpr (requires { trainer_.backend().level_scratch(); }) trainer_.backend().level_scratch();
@@ -136,17 +146,6 @@ class TrainLoop {
     since_.denoising += report.losses.denoising;
     since_.alignment += report.losses.alignment;
     since_.total += report.losses.total;
-  }
-
-  MicroBatch<Model> micro_batch(const Batch<typename D::Sample>& batch) const {
-    MicroBatch<Model> micro{batch.images(), {}};
-    if constexpr (requires { Model::Condition::null_class; })
-      micro.condition = dense(batch.labels().data(), Shape<dynamic>{batch.size()});
-    else if constexpr (Model::Condition::count > 0)
-      micro.condition = dense(batch.conditions().data(), Shape<dynamic, Model::Condition::count>{batch.size()});
-    micro.features = batch.features().data();
-    micro.feature_size = feature_size<typename D::Sample>;
-    return micro;
   }
 
   void log() {
@@ -170,6 +169,26 @@ class TrainLoop {
       progress_.show(line);
     }
     since_ = {};
+  }
+
+  template <Dataset Held>
+  Validation validate(const Held& data, const ValidationOptions& options) {
+    const double start = now_seconds();
+    const Validation v = trainer_.validate(data, options);
+    since_.start += now_seconds() - start;  // not part of the steps' time
+    const Estimate averaged = v.averaged_loss(), live = v.live_loss();
+    const index_t step = trainer_.step_number();
+    if (JsonLines* file = trainer_.log_file())
+      file->write({{"step", step}, {"validation", averaged.mean}, {"validation_error", averaged.standard_error},
+                   {"validation_live", live.mean}, {"validation_samples", static_cast<index_t>(v.averaged.size())}});
+    if (!trainer_.options().quiet) {
+      char line[160];
+      std::snprintf(line, sizeof line, "step %lld/%lld  validation: denoising %.4f +- %.4f averaged, %.4f live, %zu samples",
+                    static_cast<long long>(step), static_cast<long long>(steps_), averaged.mean, averaged.standard_error,
+                    live.mean, v.averaged.size());
+      progress_.show(line);
+    }
+    return v;
   }
 
   Trainer& trainer_;

@@ -14,7 +14,9 @@
 #include <sra/train/run_log.hpp>
 #include <sra/train/signals.hpp>
 #include <sra/train/train_loop.hpp>
+#include <sra/train/validation.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <iterator>
@@ -45,6 +47,7 @@ struct StepReport {
 ///     sra::Trainer<Model, Align> trainer{{.run = "runs/a", .batch = 64}};     // resumes if the run exists
 ///     for (auto step : trainer.train(data, 10'000)) {                         // SIGINT and SIGTERM save, then end the loop
 ///       if (step.every(100)) step.log();
+///       if (step.every(1'000)) step.validate();
 ///     }
 ///
 /// @tparam Model SiT<…>  @tparam Align SRALoss<…>, NoAlignment or one of yours  @tparam T float, or double for checks
@@ -181,6 +184,30 @@ class Trainer {
     write_grid(path, shown, n, Shape4::extent(1), Shape4::extent(2), Shape4::width, columns, scale);
   }
 
+  /// The denoising loss of samples on fixed draws, with the averaged and with the live weights.
+  /// @param data of the model's size: a held-out part, or an endless source, whose pictures are then none of training's
+  /// @throws Error for fewer than one sample, or a sample that cannot be read
+  template <Dataset D>
+  Validation validate(const D& data, ValidationOptions options = {}) {
+    if constexpr (Finite<D>) options.samples = std::min(options.samples, static_cast<index_t>(data.size()));
+    if (options.samples < 1) throw Error(text("Trainer: validate: expected at least 1 sample, got ", options.samples));
+    if (!validator_) validator_.emplace(backend_, model(), engine_.objective());
+    const index_t chunk = std::min(options.samples, options_.batch / options_.accumulate);
+    std::optional<Batch<typename D::Sample>> batch;
+    Validation v;
+    for (index_t first = 0; first < options.samples; first += chunk) {
+      const index_t n = std::min(chunk, options.samples - first);
+      if (!batch || batch->size() != n) batch.emplace(n);
+      detail::read_held_out(data, options, first, *batch);
+      const MicroBatch<Model> micro = micro_batch<Model>(*batch);
+      check_batch(micro, first);
+      const DrawKey key{Rng(options.seed, Purpose::validation, 0, 0).bits64(0), 0, first};
+      validator_->losses(micro, engine_.store().averaged(0), key, v.averaged);
+      validator_->losses(micro, engine_.store().live(), key, v.live);
+    }
+    return v;
+  }
+
   std::filesystem::path folder() const { return options_.run; }
   /// The run's log, or nullptr.
   JsonLines* log_file() { return log_ ? &*log_ : nullptr; }
@@ -303,6 +330,7 @@ class Trainer {
   StepReport last_;
   std::optional<JsonLines> log_;
   std::optional<Sampler<Model, B, T, typename Objective::path>> sampler_;
+  std::optional<Validator<Model, Objective, B, T>> validator_;
   index_t total_steps_ = 0, items_ = 0, saved_step_ = -1;
   int in_a_row_ = 0;
 };

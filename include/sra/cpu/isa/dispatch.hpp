@@ -98,52 +98,63 @@ template <class S>
 
 namespace detail {
 
+/// A kernel without its type: what is left to run it is compiled once.
+using RowsFunction = void(const void* kernel, index_t begin, index_t end, int worker);
+
 template <class Kernel>
-[[gnu::flatten]] void run_portable(const Kernel& kernel, index_t begin, index_t end, int worker) {
-  kernel(begin, end, worker);
+[[gnu::flatten]] void run_portable(const void* kernel, index_t begin, index_t end, int worker) {
+  (*static_cast<const Kernel*>(kernel))(begin, end, worker);
 }
 
 #if defined(__x86_64__) || defined(__i386__)
 template <class Kernel>
-[[gnu::target("avx2,fma"), gnu::flatten]] void run_avx2(const Kernel& kernel, index_t begin, index_t end, int worker) {
-  kernel(begin, end, worker);
+[[gnu::target("avx2,fma"), gnu::flatten]] void run_avx2(const void* kernel, index_t begin, index_t end, int worker) {
+  (*static_cast<const Kernel*>(kernel))(begin, end, worker);
 }
 
 template <class Kernel>
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"), gnu::flatten]] void run_avx512(const Kernel& kernel,
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"), gnu::flatten]] void run_avx512(const void* kernel,
                                                                                              index_t begin, index_t end,
                                                                                              int worker) {
-  kernel(begin, end, worker);
+  (*static_cast<const Kernel*>(kernel))(begin, end, worker);
 }
 #endif
+
+template <class Kernel>
+RowsFunction* rows_function(Isa isa) {
+#if defined(__x86_64__) || defined(__i386__)
+  if (isa == Isa::avx512) return run_avx512<Kernel>;
+  if (isa == Isa::avx2) return run_avx2<Kernel>;
+#endif
+  (void)isa;
+  return run_portable<Kernel>;
+}
+
+inline void for_chunks(Threads& threads, index_t rows, index_t grain, RowsFunction* run, const void* kernel) {
+  threads.for_each((rows + grain - 1) / grain, [=](index_t chunk, int worker) {
+    run(kernel, chunk * grain, std::min(rows, (chunk + 1) * grain), worker);
+  });
+}
 
 }  // namespace detail
 
 /// Calls kernel(begin, end, worker) in code of the given instruction set, on this thread.
 template <class Kernel>
 void run_as(Isa isa, index_t begin, index_t end, int worker, const Kernel& kernel) {
-#if defined(__x86_64__) || defined(__i386__)
-  if (isa == Isa::avx512) return detail::run_avx512(kernel, begin, end, worker);
-  if (isa == Isa::avx2) return detail::run_avx2(kernel, begin, end, worker);
-#endif
-  (void)isa;
-  detail::run_portable(kernel, begin, end, worker);
+  detail::rows_function<Kernel>(isa)(&kernel, begin, end, worker);
 }
 
 /// Calls kernel(index_t begin, index_t end, int worker) for the chunks [0, grain), [grain, 2 grain), ... of [0, rows),
 /// in parallel, in code of cpu.isa().  Chunks do not depend on the number of threads.  @param grain rows per chunk, > 0
 template <class Kernel>
 void for_rows(Cpu& cpu, index_t rows, index_t grain, const Kernel& kernel) {
-  const Isa isa = cpu.isa();
-  cpu.threads().for_each((rows + grain - 1) / grain, [&kernel, isa, rows, grain](index_t chunk, int worker) {
-    run_as(isa, chunk * grain, std::min(rows, (chunk + 1) * grain), worker, kernel);
-  });
+  detail::for_chunks(cpu.threads(), rows, grain, detail::rows_function<Kernel>(cpu.isa()), &kernel);
 }
 
 /// As for_rows, on this thread and portably: for results of a few elements, which are not worth three copies of the code.
 template <class Kernel>
 void for_few(index_t rows, const Kernel& kernel) {
-  detail::run_portable(kernel, 0, rows, 0);
+  kernel(0, rows, 0);
 }
 
 /// Calls kernel(index_t task, index_t task + 1, int worker) for every task: for_rows with one row per chunk.
