@@ -91,8 +91,7 @@ inline constexpr std::array<float (*)(Point), 10> shape_distances = {disc,  squa
 }  // namespace detail
 
 /// Endless pictures of ten classes, which differ in shape only: place, size, a rotation of up to 20 degrees, colours,
-/// the background's gradient and the direction of the light are random.  Edges are smoothed over one pixel, values are
-/// in
+/// the background's gradient and the direction of the light are random.  Edges are smoothed over one pixel, values are in
 /// [-1, 1], the label of item i is i mod 10.  The pictures depend on i and the random numbers, to the last bit for one
 /// build of a program; float arithmetic may differ between compilers.
 template <index_t Height = 32, index_t Width = Height>

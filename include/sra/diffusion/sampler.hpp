@@ -86,8 +86,7 @@ inline void sampler_times(const SamplerOptions& options, std::vector<double>& ti
 ///
 /// SiT, arXiv:2401.08740; guidance: Ho and Salimans, arXiv:2207.12598, with an interval: Kynkäänniemi et al.,
 /// arXiv:2404.07724.
-/// @tparam Model any type with ImageShape, Condition and a velocity operator()(x [B, H, W, C], t [B], condition) in T;
-/// of
+/// @tparam Model any type with ImageShape, Condition and a velocity operator()(x [B, H, W, C], t [B], condition) in T; of
 ///   more than C output channels the first C are the velocity  @tparam Path what the sde's score is computed by
 template <class Model, Backend B = backend::Cpu, class T = float, class Path = LinearPath>
 class Sampler {
@@ -101,8 +100,8 @@ class Sampler {
       : backend_(backend), model_(module), weights_(weights), workspace_(backend) {}
 
   /// As many images as the condition has rows.  Nothing is allocated when sizes are those of the call before.
-  /// @param condition labels [N] or vectors [N, K]  @return [N, H, W, C] in memory of the sampler, valid until its next
-  /// call
+  /// @param condition labels [N] or vectors [N, K]
+  /// @return [N, H, W, C] in memory of the sampler, valid until its next call
   /// @throws Error for settings and labels out of range, and when a step's result is not finite
   View<const double, ImageShape> sample(Condition condition, const SamplerOptions& options = {},
                                         const Draws& draws = {}) {

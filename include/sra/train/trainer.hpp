@@ -309,6 +309,7 @@ class Trainer {
     for (const char* part : {"checkpoints", "samples"})
       if (!code) fs::create_directories(folder() / part, code);
     if (code) throw Error(text("Trainer: run ", options_.run, ": cannot make the folder: ", code.message()));
+    for (const char* part : {"", "checkpoints", "samples"}) remove_abandoned(folder() / part);  // of a process that was killed
     if (const auto all = checkpoints_in(folder() / "checkpoints"); !all.empty()) {
       run_ = load_checkpoint(all.back(), engine_.store(), run_.settings);
       saved_step_ = run_.step;

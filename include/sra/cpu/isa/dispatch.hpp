@@ -11,8 +11,7 @@
 // How a kernel must be written so that g++ -O2 (whose vectoriser takes only loops of known trip count without a
 // remainder) and clang++ -O2 turn it into packed code of the instruction set, without flags:
 //
-//   * a functor or lambda defined outside any target function; what it calls is marked [[gnu::always_inline]] (g++
-//   inlines
+//   * a functor or lambda defined outside any target function; what it calls is marked [[gnu::always_inline]] (g++ inlines
 //     all of it anyway, clang++ only the kernel itself and what is small);
 //   * loops over `lanes` = 64 elements, a constant; rows are cut into blocks of 64, tails are filled with zeros;
 //   * blocks live in local arrays (load_block, loops, store_block), so that no two pointers may alias;
