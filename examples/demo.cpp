@@ -12,12 +12,14 @@ using Align = sra::SRALoss<sra::Layer<2>, sra::Layer<4>>;  // the student's bloc
 
 int main(int argc, char** argv) try {
   const sra::index_t steps = argc > 1 ? std::atoll(argv[1]) : 1'200;
+  if (steps < 1) return std::fprintf(stderr, "usage: demo [STEPS]\n"), 2;
   const sra::Shapes<16> data;
   sra::Trainer<Model, Align> trainer{{.batch = 32, .lr = sra::warmup_cosine(1e-3, 50), .ema = {0.995}}};
   std::printf("%s\n%s, %d threads\n", sra::summary<Model>().c_str(), to_string(trainer.backend().isa()).c_str(),
               trainer.backend().threads().size());
   for (auto step : trainer.train(data, steps))
     if (step.every(50)) step.log();
+  if (trainer.stopped()) return 1;
   trainer.sample_grid("samples.png", {.steps = 25, .guidance = 2.0}, 6, 6);
   return 0;
 } catch (const std::exception& error) {

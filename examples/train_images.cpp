@@ -6,12 +6,15 @@
 #include <CLI/CLI.hpp>
 
 #include <cstdio>
+#include <map>
+#include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 namespace {
 
-// Sizes are part of the type: change them here.  About 10 million parameters.
+// Sizes and the number of classes are part of the type: change them here.  About 10 million parameters.
 inline constexpr sra::DiTConfig config{.height = 32, .width = 32, .channels = 3, .patch = 4, .hidden = 256, .depth = 8, .heads = 4};
 using Model = sra::SiT<config, sra::Classes<10>>;
 using Images = sra::ImageFolder<sra::Image<config.channels, config.height, config.width>>;
@@ -23,6 +26,7 @@ struct Arguments {
   double lr = 3e-4, ema = 0.999;
   std::uint64_t seed = 0;
   int threads = 0;
+  std::optional<double> weight{};
 };
 
 /// The denoising loss on images that were not trained on, and its difference from another run's on the same draws.
@@ -50,12 +54,28 @@ void train(const Arguments& a, Align align) {
     if (step.every(a.every)) step.save();
     if (step.every(a.every)) step.sample({.steps = 50, .guidance = 2.0});
   }
-  if (!a.test.empty()) test(a, trainer);
+  if (!a.test.empty() && !trainer.stopped()) test(a, trainer);
 }
 
-template <class Distance>
+/// The distance that the command line names.
+struct Chosen {
+  std::variant<sra::Cosine, sra::TokenCosine, sra::SmoothL1, sra::L1, sra::L2> distance{};
+
+  static sra::Schedule default_weight() { return sra::Cosine::default_weight(); }
+  sra::Schedule weight() const { return std::visit([](auto d) { return d.default_weight(); }, distance); }
+  std::string describe() const { return std::visit([](auto d) { return d.describe(); }, distance); }
+  /// @param a, b [B, T, D]  @return one number
+  auto operator()(sra::Variable auto a, sra::Variable auto b) const {
+    return std::visit([&](auto d) { return d(a, b); }, distance);
+  }
+};
+
 void train_aligned(const Arguments& a) {
-  train(a, sra::SRALoss<sra::Layer<>, sra::Layer<>, Distance>{sra::Layer{a.student}, sra::Layer{a.teacher}});
+  const std::map<std::string, Chosen> named{{"cosine", {sra::Cosine{}}}, {"token_cosine", {sra::TokenCosine{}}},
+                                            {"smooth_l1", {sra::SmoothL1{}}}, {"l1", {sra::L1{}}}, {"l2", {sra::L2{}}}};
+  sra::SRALoss<sra::Layer<>, sra::Layer<>, Chosen> align{sra::Layer{a.student}, sra::Layer{a.teacher}, named.at(a.distance)};
+  align.weight = a.weight ? sra::constant(*a.weight) : align.distance.weight();
+  train(a, align);
 }
 
 }  // namespace
@@ -68,11 +88,12 @@ int main(int argc, char** argv) try {
   app.add_option("--test", a.test, "folder of further images: the loss on them is printed at the end");
   app.add_option("--against", a.against, "run with a test loss of its own, from which the difference is printed");
   app.add_option("--steps", a.steps, "updates in all")->capture_default_str();
-  app.add_option("--distance", a.distance, "none: no alignment")
-      ->check(CLI::IsMember({"cosine", "smooth_l1", "none"}))
+  app.add_option("--distance", a.distance, "between student and teacher; none: no alignment")
+      ->check(CLI::IsMember({"cosine", "token_cosine", "smooth_l1", "l1", "l2", "none"}))
       ->capture_default_str();
-  app.add_option("--student", a.student, "student's layer, 1-based")->capture_default_str();
-  app.add_option("--teacher", a.teacher, "teacher's layer, 1-based")->capture_default_str();
+  app.add_option("--student", a.student, "student's layer, from 1")->check(CLI::Range(1, config.depth))->capture_default_str();
+  app.add_option("--teacher", a.teacher, "teacher's layer")->check(CLI::Range(1, config.depth))->capture_default_str();
+  app.add_option("--weight", a.weight, "of the distance in the loss; default: the distance's own");
   app.add_option("--batch", a.batch, "images an update")->capture_default_str();
   app.add_option("--accumulate", a.accumulate, "micro-batches an update")->capture_default_str();
   app.add_option("--lr", a.lr, "learning rate after 100 updates of warm-up")->capture_default_str();
@@ -82,9 +103,10 @@ int main(int argc, char** argv) try {
   app.add_option("--threads", a.threads, "0: all cores")->capture_default_str();
   app.set_config("--config", "", "file with these options");
   CLI11_PARSE(app, argc, argv);
-  if (a.distance == "cosine") train_aligned<sra::Cosine>(a);
-  if (a.distance == "smooth_l1") train_aligned<sra::SmoothL1>(a);
-  if (a.distance == "none") train(a, sra::NoAlignment{});
+  if (a.distance == "none")
+    train(a, sra::NoAlignment{});
+  else
+    train_aligned(a);
   return 0;
 } catch (const std::exception& error) {
   std::fprintf(stderr, "%s\n", error.what());

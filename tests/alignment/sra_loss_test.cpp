@@ -42,7 +42,7 @@ typename TrainerOf<Align>::Options options() {
   o.batch = batch;
   o.seed = 21;
   o.threads = 1;
-  o.dropout = 0;
+  o.condition_dropout = 0;
   if constexpr (std::is_same_v<Align, Dynamic>) o.align.student = Layer{1}, o.align.teacher = Layer{2};
   return o;
 }
@@ -247,14 +247,14 @@ BOOST_AUTO_TEST_CASE(layers_out_of_range_are_refused_with_both_numbers) {
 
 BOOST_AUTO_TEST_CASE(the_teacher_sees_the_labels_that_the_student_sees) {
   auto o = options();
-  o.dropout = 0.5f;
+  o.condition_dropout = 0.5f;
   Trainer t{o};
   sra::test::randomise(t);
   Samples samples(batch);
   const auto before = losses(t, samples);
   int dropped = 0;
   for (index_t b = 0; b < batch; ++b) {
-    const bool is_dropped = sra::Rng(o.seed, sra::Purpose::drop_label, 0, b).uniform(0) < o.dropout;
+    const bool is_dropped = sra::Rng(o.seed, sra::Purpose::drop_label, 0, b).uniform(0) < o.condition_dropout;
     auto& label = samples.labels[static_cast<std::size_t>(b)];
     label = (label + 1) % 3;
     const auto now = losses(t, samples);
@@ -299,7 +299,7 @@ BOOST_AUTO_TEST_CASE(a_teacher_with_the_students_weights_and_time_has_the_studen
   for (const int layer : {1, 3}) {
     Seen seen;
     auto o = options();
-    o.dropout = 0.5f;
+    o.condition_dropout = 0.5f;
     o.align.student = o.align.teacher = Layer{layer};
     o.align.distance.seen = &seen;
     o.align.t_max = 0;

@@ -38,7 +38,8 @@ struct State {
   std::array<std::vector<W>, 2> averages;
   std::array<W*, 2> ema;
   std::array<W, 2> decay{W(0.9999), W(0.5)};
-  sra::AdamW<W> settings{W(3e-3), W(0.9), W(0.95), W(1e-8), W(0.1)};
+  W lr = W(3e-3);
+  sra::AdamW<W> settings{W(0.9), W(0.95), W(1e-8), W(0.1)};
 
   explicit State(index_t n)
       : p(random<W>(n, 0.3, 1)),
@@ -52,7 +53,7 @@ struct State {
     UpdateArgs<W> a{.first = 0, .count = static_cast<index_t>(p.size())};
     a.master = p.data(), a.m = m.data(), a.v = v.data(), a.gradient = g.data();
     a.ema = ema.data(), a.ema_decay = decay.data(), a.emas = 2;
-    a.clip_scale = clip, a.settings = settings;
+    a.clip_scale = clip, a.lr = lr, a.settings = settings;
     a.bias_correction1 = sra::bias_correction(settings.beta1, step);
     a.bias_correction2 = sra::bias_correction(settings.beta2, step);
     return a;
@@ -62,7 +63,7 @@ struct State {
 /// torch.optim.AdamW, line by line, then ema.mul_(decay).add_(p, alpha = 1 - decay).
 template <class W>
 void definition(State<double>& s, const State<W>& from, index_t step, double clip) {
-  const double lr = from.settings.lr, beta1 = from.settings.beta1, beta2 = from.settings.beta2;
+  const double lr = from.lr, beta1 = from.settings.beta1, beta2 = from.settings.beta2;
   for (std::size_t i = 0; i < s.p.size(); ++i) {
     const double g = s.g[i] * clip;
     s.p[i] -= lr * from.settings.weight_decay * s.p[i];

@@ -61,7 +61,7 @@ void randomise(Weights& store) {
 
 const std::vector<std::int32_t> classes{3, 1, 4, 1, 5, 9, 2, 6, 5, 10, 0};
 constexpr SamplerOptions options{
-    .method = SamplerMethod::sde, .steps = 5, .guidance = 2, .guidance_high = 0.8, .seed = 9};
+    .method = SamplerMethod::sde_euler_maruyama, .steps = 5, .guidance = 2, .guidance_high = 0.8, .seed = 9};
 
 auto labels(index_t n) { return sra::dense(classes.data(), sra::Shape<sra::dynamic>{n}); }
 

@@ -103,7 +103,7 @@ BOOST_AUTO_TEST_CASE(the_sde_ends_in_the_distribution_of_the_data) {
   constexpr index_t n = 2000;
   std::vector<double> x(n * pixels);
   sampler.sample(view<GaussianField>(x), {},
-                 {.method = SamplerMethod::sde, .steps = 400, .last_step = 0.01, .max_batch = 500});
+                 {.method = SamplerMethod::sde_euler_maruyama, .steps = 400, .last_step = 0.01, .max_batch = 500});
   double mean = 0, square = 0;
   for (const double v : x) mean += v / static_cast<double>(x.size());
   for (const double v : x) square += (v - mean) * (v - mean) / static_cast<double>(x.size());
@@ -123,7 +123,7 @@ BOOST_AUTO_TEST_CASE(sde_steps_are_those_of_the_closed_form) {
   const sra::Rng rng(3, sra::Purpose::user, 0, 0);
   for (std::size_t i = 0; i < start.size(); ++i) start[i] = rng.normal_double(i);
   for (std::size_t i = 0; i < noise.size(); ++i) noise[i] = rng.normal_double(1000 + i);
-  sampler.sample(view<GaussianField>(x), {}, {.method = SamplerMethod::sde, .steps = steps, .last_step = 0.1},
+  sampler.sample(view<GaussianField>(x), {}, {.method = SamplerMethod::sde_euler_maruyama, .steps = steps, .last_step = 0.1},
                  {.start = view<GaussianField>(start), .noise = noise});
   for (std::size_t i = 0; i < x.size(); ++i) {
     double y = start[i];
@@ -139,7 +139,7 @@ BOOST_AUTO_TEST_CASE(sde_steps_are_those_of_the_closed_form) {
 
 BOOST_AUTO_TEST_CASE(the_grid_of_250_steps_is_the_published_one) {
   std::vector<double> t;
-  sra::sampler_times({.method = SamplerMethod::sde, .steps = 250}, t);
+  sra::sampler_times({.method = SamplerMethod::sde_euler_maruyama, .steps = 250}, t);
   BOOST_REQUIRE(t.size() == 251u);
   BOOST_TEST(t[0] == 1.0);
   BOOST_TEST(std::abs(t[1] - 0.9961445783) < 5e-11);
@@ -165,7 +165,7 @@ BOOST_AUTO_TEST_CASE(an_interval_up_to_0_7_guides_172_of_250_evaluations) {
   const LabelField model{{}, &calls};
   Exactly<LabelField> sampler(cpu, model, {});
   const std::vector<std::int32_t> y{0, 2};
-  sampler.sample(labels(y), {.method = SamplerMethod::sde, .steps = 250, .guidance = 1.8, .guidance_high = 0.7});
+  sampler.sample(labels(y), {.method = SamplerMethod::sde_euler_maruyama, .steps = 250, .guidance = 1.8, .guidance_high = 0.7});
   int guided = 0;
   for (const Call& c : calls) {
     guided += c.batch == 4;
@@ -243,7 +243,7 @@ BOOST_AUTO_TEST_CASE(given_draws_give_the_bits_of_drawn_ones) {
   const GaussianField model{{}};
   Exactly<GaussianField> sampler(cpu, model, {});
   const SamplerOptions options{
-      .method = SamplerMethod::sde, .steps = 5, .seed = 11, .first_sample = 100, .max_batch = 2};
+      .method = SamplerMethod::sde_euler_maruyama, .steps = 5, .seed = 11, .first_sample = 100, .max_batch = 2};
   std::vector<double> drawn(3 * pixels), given(3 * pixels), start, noise;
   for (index_t b = 0; b < 3; ++b)
     for (index_t e = 0; e < pixels; ++e)
@@ -256,7 +256,7 @@ BOOST_AUTO_TEST_CASE(given_draws_give_the_bits_of_drawn_ones) {
   sampler.sample(view<GaussianField>(given), {}, options, {.start = view<GaussianField>(start), .noise = noise});
   BOOST_TEST(drawn == given);
   sampler.sample(view<GaussianField>(given), {},
-                 {.method = SamplerMethod::sde, .steps = 5, .seed = 12, .first_sample = 100});
+                 {.method = SamplerMethod::sde_euler_maruyama, .steps = 5, .seed = 12, .first_sample = 100});
   BOOST_TEST(drawn != given);
 }
 
@@ -273,16 +273,16 @@ BOOST_AUTO_TEST_CASE(what_is_out_of_range_is_one_sentence) {
   BOOST_TEST(error(good, {}) == "");  // the null class is a class
   BOOST_TEST(error(none, {}) == "Sampler: expected at least 1 sample, got 0");
   BOOST_TEST(error(good, {.steps = 0}) == "Sampler: steps: expected at least 1, got 0");
-  BOOST_TEST(error(good, {.method = SamplerMethod::sde, .steps = 1}) == "Sampler: steps: expected at least 2, got 1");
+  BOOST_TEST(error(good, {.method = SamplerMethod::sde_euler_maruyama, .steps = 1}) == "Sampler: steps: expected at least 2, got 1");
   BOOST_TEST(error(high, {}) == "Sampler: sample 1: expected a label in [0, 3) or the null class 3, got 4");
   BOOST_TEST(error(negative, {}) == "Sampler: sample 0: expected a label in [0, 3) or the null class 3, got -1");
   BOOST_TEST(error(good, {.guidance_channels = 3}) == "Sampler: guidance_channels: expected 0 (all) to 2, got 3");
   BOOST_TEST(error(good, {.max_batch = 0}) == "Sampler: max_batch: expected at least 1, got 0");
   BOOST_TEST(error(good, {.guidance = NAN}).starts_with("Sampler: guidance: expected a finite number"));
-  BOOST_TEST(error(good, {.method = SamplerMethod::sde, .last_step = 0}) ==
+  BOOST_TEST(error(good, {.method = SamplerMethod::sde_euler_maruyama, .last_step = 0}) ==
              "Sampler: last_step: expected a time in (0, 1), got 0");
   BOOST_TEST(error(good, {}, {.start = view<LabelField>(three)}) == "Sampler: draws.start: expected 2 samples, got 3");
-  BOOST_TEST(error(good, {.method = SamplerMethod::sde, .steps = 3}, {.noise = three}) ==
+  BOOST_TEST(error(good, {.method = SamplerMethod::sde_euler_maruyama, .steps = 3}, {.noise = three}) ==
              "Sampler: draws.noise: expected 48 numbers, got 36");
 }
 

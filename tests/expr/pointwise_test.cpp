@@ -140,6 +140,31 @@ BOOST_AUTO_TEST_CASE(grouped_operands_take_the_row_of_the_tokens_group) {
   ignores_constants(per_group<2>, x, two);
 }
 
+BOOST_AUTO_TEST_CASE(operands_of_different_batches_and_groups_out_of_range_are_refused) {
+  sra::Cpu cpu{{.threads = 1}};
+  sra::Workspace<sra::Cpu> workspace(cpu);
+  sra::Detached<sra::Cpu, float> c(workspace, {});
+  const auto value = [&]<class S>(S shape) {
+    const auto v = make<float>(c, shape);
+    fill(c, v.value, 1.0f);
+    return v.stop_gradient();
+  };
+  const auto says = [](const char* words) {
+    return [words](const sra::Error& e) { return std::string(e.what()).find(words) != std::string::npos; };
+  };
+  const auto two = value(sra::Shape<sra::dynamic, 8>{2}), four = value(sra::Shape<sra::dynamic, 8>{4});
+  BOOST_CHECK_EXCEPTION(eval(two + four), sra::Error, says("one batch, expected 2, got 4"));
+  BOOST_CHECK_EXCEPTION(eval(value(sra::Shape<sra::dynamic, 3, 8>{4}) * two), sra::Error, says("expected 4, got 2"));
+  std::vector<std::int32_t> map{0, 1, 0, 1, 2, 0};
+  const auto group = sra::dense(std::as_const(map).data(), sra::Shape<sra::dynamic, 3>{2});
+  const auto groups = value(sra::Shape<sra::dynamic, 2, 8>{2});
+  BOOST_CHECK_EXCEPTION(sra::grouped(groups, group), sra::Error, says("sample 1, token 1: expected a group in [0, 2), got 2"));
+  map[4] = 1;
+  BOOST_CHECK_EXCEPTION(eval(value(sra::Shape<sra::dynamic, 3, 8>{3}) + sra::grouped(groups, group)), sra::Error,
+                        says("expected 3, got 2"));
+  BOOST_CHECK_NO_THROW(eval(value(sra::Shape<sra::dynamic, 3, 8>{2}) + sra::grouped(groups, group)));
+}
+
 BOOST_AUTO_TEST_CASE(every_function_has_its_derivative) {
   const auto x = argument<Shape<dynamic, 65>>(2, 24),
              y = argument<Shape<dynamic, 65>>(2, 25, {.scale = 0.5, .offset = 3});

@@ -31,7 +31,7 @@ finds() {
 }
 
 write include/sra/core/a.hpp "$head#include <vector>"
-write include/sra/cpu/kernel.hpp "$head#include <Eigen/Core>"$'\n#include <sra/core/a.hpp>\n#include <sra/cpu/kernel.hpp>'
+write include/sra/cpu/kernel.hpp "$head#include <immintrin.h>"$'\n#include <sra/core/a.hpp>\n#include <sra/cpu/kernel.hpp>'
 write include/sra/sra.hpp "$head#include <sra/cpu/kernel.hpp>"$'\n#include <sra/train/trainer.hpp>\n#ifdef __CUDACC__\n#endif'
 write include/sra/extra/image_file.hpp "$head#include <sra/sra.hpp>"$'\n#include <png.h>'
 write include/sra/train/trainer.hpp "$head#include <sra/core/a.hpp>"

@@ -114,16 +114,17 @@ void check_loss(const fs::path& weights, GoldenFile& file, Comparison& c) {
 }
 
 /// "AdamW lr=1e-3 betas=(0.9,0.999) eps=1e-8 weight_decay=0.01"
-sra::AdamW<double> optimizer(const GoldenFile& file) {
+std::pair<double, sra::AdamW<double>> optimizer(const GoldenFile& file) {
   const std::string s = file.metadata("optimizer");
+  double lr = 0;
   sra::AdamW<double> a;
   int end = 0;
-  const int read = std::sscanf(s.c_str(), "AdamW lr=%lf betas=(%lf,%lf) eps=%lf weight_decay=%lf%n", &a.lr, &a.beta1,
+  const int read = std::sscanf(s.c_str(), "AdamW lr=%lf betas=(%lf,%lf) eps=%lf weight_decay=%lf%n", &lr, &a.beta1,
                                &a.beta2, &a.eps, &a.weight_decay, &end);
   if (read != 5 || static_cast<std::size_t>(end) != s.size())
     throw Error(text(file.name(), ": metadata optimizer: expected AdamW with lr, betas, eps and weight_decay, got \"",
                      s, "\""));
-  return a;
+  return {lr, a};
 }
 
 /// Student and teacher block of a folder's losses, which its updates share; files that cannot be read fail elsewhere.
@@ -148,8 +149,9 @@ void check_train3(const fs::path& weights, GoldenFile& file, Comparison& c) {
   using Trainer = Subject<Distance, Path>;
   const auto [student, teacher] = layers_of(weights.parent_path());
   auto o = options<Trainer>(student, teacher, file.number("lambda_align"));
-  o.adamw = optimizer(file);
-  o.lr = sra::constant(o.adamw.lr);
+  const auto [lr, adamw] = optimizer(file);
+  o.adamw = adamw;
+  o.lr = sra::constant(lr);
   o.clip = file.number("clip");
   o.ema = {file.number("ema_decay")};
   Trainer trainer(o);
@@ -186,7 +188,7 @@ bool parse_sample(const std::string& name, sra::SamplerOptions& o, bool& cosine)
   if (!std::regex_match(name, part, pattern)) return false;
   o.method = part[1] == "ode_euler"  ? sra::SamplerMethod::ode_euler
              : part[1] == "ode_heun" ? sra::SamplerMethod::ode_heun
-                                     : sra::SamplerMethod::sde;
+                                     : sra::SamplerMethod::sde_euler_maruyama;
   o.steps = std::stoi(part[2]);
   if (part[4].matched) o.guidance = decimal(part[4]);
   if (part[6].matched) o.guidance_low = decimal(part[6]);
@@ -217,7 +219,7 @@ void check_samples(const fs::path& weights, GoldenFile& file, Comparison& c) {
     if (!parse_sample(info.name, o, cosine)) continue;
     sra::SamplerDraws<Model> draws{.start = dense(z.data(), Model::ImageShape{batch})};
     std::vector<double> noise;
-    if (o.method == sra::SamplerMethod::sde) {
+    if (o.method == sra::SamplerMethod::sde_euler_maruyama) {
       const std::string tensor = cosine ? "sde_cosine_noise" : "sde_noise";
       noise = channels_last(file.read<double>(tensor, {o.steps - 1, batch, channels, config.height, config.width}),
                             channels, pixels);

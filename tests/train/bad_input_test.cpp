@@ -84,11 +84,33 @@ BOOST_AUTO_TEST_CASE(options_out_of_range_are_refused_with_the_option_and_the_nu
   refused([](Options& o) { o.ema = {}; }, {"ema", "at least one"});
   refused([](Options& o) { o.ema = {0.5, 1.5}; }, {"ema", "[0, 1]", "1.5"});
   refused([](Options& o) { o.ema = {std::numeric_limits<double>::quiet_NaN()}; }, {"ema", "nan"});
-  refused([](Options& o) { o.dropout = -0.25f; }, {"dropout", "[0, 1]", "-0.25"});
+  refused([](Options& o) { o.condition_dropout = -0.25f; }, {"dropout", "[0, 1]", "-0.25"});
   refused([](Options& o) { o.clip = -1; }, {"clip", "-1"});
   refused([](Options& o) { o.threads = -2; }, {"Threads", "-2"});
   refused([](Options& o) { o.max_skipped = 0; }, {"max_skipped", "at least 1", "got 0"});
   refused([](Options& o) { o.align.inner.t_max = 2; }, {"SRALoss", "t_max", "[0, 1]", "got 2"});
+  refused([](Options& o) { o.adamw.beta2 = 1; }, {"adamw", "betas in [0, 1)", "got 1"});
+  refused([](Options& o) { o.adamw.eps = -1e-8; }, {"adamw", "eps", "-1e-08"});
+}
+
+BOOST_AUTO_TEST_CASE(a_learning_rate_that_is_not_finite_changes_nothing) {
+  const Samples<> samples(8);
+  Options o = options();
+  o.lr = [](const sra::Progress& p) { return p.step == 1 ? std::numeric_limits<double>::quiet_NaN() : 1e-3; };
+  Trainer t{o};
+  t.step(samples.all());
+  const auto before = sra::test::state_of(t);
+  BOOST_CHECK_EXCEPTION(t.step(samples.all()), sra::Error, says({"step 2", "learning rate", "nan"}));
+  BOOST_TEST((sra::test::state_of(t) == before));
+}
+
+BOOST_AUTO_TEST_CASE(micro_batches_of_another_size_are_refused) {
+  Options o = options();
+  o.accumulate = 2;
+  Trainer t{o};
+  const Samples<> samples(8);
+  BOOST_CHECK_EXCEPTION(t.accumulated_step([&](index_t) { return samples.all(); }), sra::Error,
+                        says({"micro-batch of 4 samples", "got 8"}));
 }
 
 BOOST_AUTO_TEST_CASE(a_frozen_pattern_that_matches_nothing_is_named) {
@@ -118,7 +140,9 @@ BOOST_AUTO_TEST_CASE(labels_out_of_range_and_missing_ones_are_refused_with_the_s
   samples.labels[6] = -1;
   BOOST_CHECK_EXCEPTION(step(), sra::Error, says({"sample 6", "got -1"}));
   BOOST_CHECK_EXCEPTION(t.losses(samples.all()), sra::Error, says({"sample 6", "got -1"}));
-  samples.labels[6] = 3;  // the null class
+  samples.labels[6] = 3;  // the null class is the trainer's to give
+  BOOST_CHECK_EXCEPTION(step(), sra::Error, says({"sample 6", "[0, 3)", "got 3"}));
+  samples.labels[6] = 2;
   auto batch = samples.all();
   batch.condition.shape.batch = 7;
   BOOST_CHECK_EXCEPTION(t.step(batch), sra::Error, says({"condition", "8 samples", "got 7"}));

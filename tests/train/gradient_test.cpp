@@ -63,7 +63,7 @@ void check_step(sra::SRALoss<Layer<1>, Layer<2>, Distance> align) {
   typename Trainer::Options o;
   o.batch = 3;
   o.threads = 1;
-  o.dropout = 0.4f;
+  o.condition_dropout = 0.4f;
   o.align = align;
   Trainer t{o};
   sra::test::randomise(t);
@@ -80,7 +80,7 @@ void check_step(sra::SRALoss<Layer<1>, Layer<2>, Distance> align) {
     if (p.name.starts_with("y_embedder")) {  // rows of classes that occur, the null class among them
       bool null_occurs = false;
       for (index_t b = 0; b < o.batch; ++b)
-        null_occurs |= sra::Rng(o.seed, sra::Purpose::drop_label, 0, b).uniform(0) < o.dropout;
+        null_occurs |= sra::Rng(o.seed, sra::Purpose::drop_label, 0, b).uniform(0) < o.condition_dropout;
       BOOST_TEST(null_occurs);
     }
     double error = 0;

@@ -32,7 +32,7 @@ struct Probe {
     typename Inner::template Parameters<Model> inner;
     sra::Param<5> probed;
     sra::Param<5> unused;
-    static void constexpr visit(auto& self, auto&& f) {
+    static constexpr void visit(auto& self, auto&& f) {
       std::remove_cvref_t<decltype(self.inner)>::visit(self.inner, f);
       f("probed", self.probed);
       f("unused", self.unused);

@@ -166,7 +166,7 @@ BOOST_AUTO_TEST_CASE(small_gradients_are_not_clipped_and_zero_means_no_clipping)
 
 BOOST_AUTO_TEST_CASE(four_micro_batches_draw_and_learn_what_one_batch_does) {
   Options o = options();
-  o.dropout = 0.5f;
+  o.condition_dropout = 0.5f;
   Trainer one{o};
   o.accumulate = 4;
   Trainer four{o};
@@ -269,22 +269,22 @@ BOOST_AUTO_TEST_CASE(frozen_parameters_keep_their_bits_while_averages_follow_and
 }
 
 BOOST_AUTO_TEST_CASE(one_two_and_three_threads_give_the_same_bits) {
-  const Samples<> samples(8);
+  const Samples<> samples(64);
   std::vector<sra::test::State<float>> states;
   for (const int threads : {1, 2, 3}) {
     Options o = options();
     o.threads = threads;
-    Trainer t{o};
-    sra::test::randomise(t);
-    for (int i = 0; i < 3; ++i) t.step(samples.all());
-    states.push_back(sra::test::state_of(t));
-    const auto others = [&] {
-      index_t n = 0;
-      for (int w = 1; w < threads; ++w) n += t.backend().threads().worked_on(w);
-      return n;
-    };
-    for (int i = 0; i < 1000 && threads > 1 && others() == 0; ++i) t.step(samples.all());
-    if (threads > 1) BOOST_TEST(others() > 0);
+    // The bits are those of a run in which the other threads really worked; a busy machine may need several.
+    index_t by_others = 0;
+    for (int attempt = 0; attempt < 100 && by_others == 0; ++attempt) {
+      Trainer t{o};
+      sra::test::randomise(t);
+      for (int i = 0; i < 3; ++i) t.step(samples.all());
+      for (int w = 1; w < threads; ++w) by_others += t.backend().threads().worked_on(w);
+      if (by_others > 0 || threads == 1) states.push_back(sra::test::state_of(t));
+      if (threads == 1) break;
+    }
+    if (threads > 1) BOOST_REQUIRE(by_others > 0);
   }
   BOOST_TEST((states[1] == states[0]));
   BOOST_TEST((states[2] == states[0]));

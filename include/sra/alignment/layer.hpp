@@ -22,7 +22,7 @@ struct Layer {
 template <>
 struct Layer<dynamic_layer> {
   static constexpr int value = dynamic_layer;
-  int i = 1;
+  int i = 0;  ///< 0: none, which every alignment refuses
   constexpr int index() const { return i; }
 };
 Layer(int) -> Layer<dynamic_layer>;

@@ -37,7 +37,7 @@ struct SRALoss {
   template <class Model>
   struct Parameters {
     AlignHead<Model::config.hidden> head;
-    static void constexpr visit(auto& self, auto&& f) { f("ap_head", self.head); }
+    static constexpr void visit(auto& self, auto&& f) { f("ap_head", self.head); }
   };
 
   /// Checks the layers against the model: at compile time if they are static, else by throwing the same sentence.
@@ -50,12 +50,15 @@ struct SRALoss {
       static_assert(T::value <= depth, "SRALoss<Student, Teacher>: the teacher's layer must not lie beyond the model's depth");
     if constexpr (S::value != dynamic_layer)
       static_assert(S::value <= depth, "SRALoss<Student, Teacher>: the student's layer must not lie beyond the model's depth");
-    if (student.index() < 1 || student.index() > teacher.index())
-      throw Error(text("SRALoss: the student's layer must not lie deeper than the teacher's, counted from 1: got student ",
-                       student.index(), ", teacher ", teacher.index()));
+    if (student.index() < 1)
+      throw Error(text("SRALoss: the student's layer is counted from 1: got student ", student.index()));
+    if (student.index() > teacher.index())
+      throw Error(text("SRALoss: the student's layer must not lie deeper than the teacher's: got student ", student.index(),
+                       ", teacher ", teacher.index()));
     if (teacher.index() > depth)
       throw Error(text("SRALoss: the teacher's layer must not lie beyond the model's depth: got teacher ", teacher.index(),
                        ", depth ", depth));
+    if constexpr (requires { distance.check(); }) distance.check();
     if (!(t_max >= 0.0f && t_max <= 1.0f)) throw Error(text("SRALoss: t_max: expected a number in [0, 1], got ", t_max));
   }
 
@@ -82,7 +85,7 @@ SRALoss(S, T, D) -> SRALoss<S, T, D>;
 
 /// The parameters of an alignment that has none: `template <class Model> using Parameters = NoParameters;`
 struct NoParameters {
-  static void constexpr visit(auto&, auto&&) {}
+  static constexpr void visit(auto&, auto&&) {}
 };
 
 /// No alignment: plain flow matching.  The EMA is kept, the teacher never runs.

@@ -106,7 +106,7 @@ class Arena {
   void freeze() { frozen_ = true; }
   void thaw() { frozen_ = false; }
 
-  /// Counts only, from an empty stack, until the returned function object's scope ends.
+  /// While on, memory is counted, from an empty stack, and not allocated.
   void plan(bool on) {
     planning_ = on;
     current_ = top_ = below_ = 0;

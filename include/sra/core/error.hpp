@@ -2,7 +2,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <charconv>
 #include <initializer_list>
+#include <locale>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -33,11 +35,17 @@ struct Piece {
 
 template <class T>
 void write_piece(std::ostream& out, const void* value) {
-  out << *static_cast<const T*>(value);
+  if constexpr (std::is_floating_point_v<T>) {
+    char digits[32];
+    out.write(digits, std::to_chars(digits, digits + sizeof digits, *static_cast<const T*>(value)).ptr - digits);
+  } else {
+    out << *static_cast<const T*>(value);
+  }
 }
 
 [[gnu::cold]] inline std::string join(std::initializer_list<Piece> pieces) {
   std::ostringstream out;
+  out.imbue(std::locale::classic());
   for (const Piece& piece : pieces) piece.write(out, piece.value);
   return out.str();
 }
@@ -58,7 +66,8 @@ std::string join_values(const Values&... values) {
 
 }  // namespace detail
 
-/// Writes its arguments one after the other into a string; for messages only.
+/// Writes its arguments one after the other into a string, whatever the locale; floating-point numbers with the fewest digits
+/// that read back as the same number.
 template <class... Args>
 std::string text(const Args&... args) {
   return detail::join_values(detail::piece_value(args)...);

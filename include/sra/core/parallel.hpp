@@ -1,4 +1,4 @@
-// The thread pool: the one place of the library that starts threads.
+// The threads of parallel loops.
 // SPDX-License-Identifier: MIT
 #pragma once
 

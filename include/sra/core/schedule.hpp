@@ -50,10 +50,12 @@ inline Schedule warmup(double value, index_t warmup) {
   return [=](const Progress& p) { return value * std::fmin(1.0, static_cast<double>(p.step + 1) / static_cast<double>(warmup > 0 ? warmup : 1)); };
 }
 
-/// Linear warm-up to `value`, then half a cosine down to `last` at the end of the run.   Loshchilov and Hutter 2017, arXiv:1608.03983.
+/// Linear warm-up to `value`, then half a cosine down to `last` at the end of the run; constant in an open-ended one.
+/// Loshchilov and Hutter 2017, arXiv:1608.03983.
 inline Schedule warmup_cosine(double value, index_t warmup, double last = 0) {
   return [=](const Progress& p) {
     if (p.step < warmup) return value * static_cast<double>(p.step + 1) / static_cast<double>(warmup);
+    if (p.steps <= 0) return value;
     const double rest = static_cast<double>(p.steps > warmup ? p.steps - warmup : 1);
     const double done = std::fmin(1.0, static_cast<double>(p.step - warmup) / rest);
     return last + (value - last) * 0.5 * (1.0 + std::cos(3.14159265358979323846 * done));

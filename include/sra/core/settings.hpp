@@ -11,7 +11,6 @@ namespace sra {
 /// Settings of AdamW (Loshchilov and Hutter, arXiv:1711.05101).  The defaults are those of SiT, arXiv:2401.08740.
 template <class W>
 struct AdamW {
-  W lr = W(1e-4);
   W beta1 = W(0.9);
   W beta2 = W(0.999);
   W eps = W(1e-8);
@@ -30,6 +29,7 @@ struct UpdateArgs {
   int emas = 0;
   W clip_scale = 1;               ///< the gradient is multiplied by this
   W bias_correction1 = 1, bias_correction2 = 1;  ///< 1 - beta^step
+  W lr = 0;
   AdamW<W> settings{};
   bool frozen = false;            ///< p stays; the moving averages still follow
 };

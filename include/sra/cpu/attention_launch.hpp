@@ -22,6 +22,8 @@ AttentionArgs<T> attention_args(View<T, Q> q, View<T, K> k, View<T, K> v, const 
   if constexpr (requires { mask.group; }) {
     static_assert(Q::sample_rows == K::sample_rows && decltype(mask.group)::shape_type::sample_size() == Q::sample_rows,
                   "attention: SameGroup needs one group for every token, and as many queries as keys");
+    if (mask.group.shape.samples() != args.samples)
+      throw Error(text("attention: SameGroup: expected groups of ", args.samples, " samples, got ", mask.group.shape.samples()));
     if (!mask.group.contiguous()) throw Error("attention: SameGroup: expected groups [B, T] without gaps, got a part of a larger tensor");
     args.query_group = args.key_group = mask.group.data;
   }

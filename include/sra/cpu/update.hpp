@@ -53,11 +53,11 @@ struct UpdateRange {
 
   explicit UpdateRange(const UpdateArgs<W>& a) : args(a) {
     const auto& s = a.settings;
-    keep = static_cast<W>(1.0 - static_cast<double>(s.lr) * static_cast<double>(s.weight_decay));
+    keep = static_cast<W>(1.0 - static_cast<double>(a.lr) * static_cast<double>(s.weight_decay));
     rest1 = static_cast<W>(1.0 - static_cast<double>(s.beta1));
     rest2 = static_cast<W>(1.0 - static_cast<double>(s.beta2));
     over_root = static_cast<W>(std::sqrt(static_cast<double>(a.bias_correction2)));
-    step = static_cast<W>(static_cast<double>(s.lr) / static_cast<double>(a.bias_correction1));
+    step = static_cast<W>(static_cast<double>(a.lr) / static_cast<double>(a.bias_correction1));
   }
 
   void operator()(index_t begin, index_t end, int) const {

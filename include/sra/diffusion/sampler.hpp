@@ -29,7 +29,7 @@ class Cpu;
 enum class SamplerMethod {
   ode_euler,  ///< x ← x + Δ v
   ode_heun,  ///< the mean of the velocities at both ends of a step; the last step is Euler's; 2 steps − 1 evaluations
-  sde        ///< Euler and Maruyama, with a last step without noise
+  sde_euler_maruyama  ///< with a last step without noise
 };
 
 /// What may be chosen about samples.
@@ -68,7 +68,7 @@ inline void linspace(double first, double last, std::span<double> grid) {
 inline void sampler_times(const SamplerOptions& options, std::vector<double>& times) {
   const auto steps = static_cast<std::size_t>(options.steps);
   times.resize(steps + 1);
-  if (options.method == SamplerMethod::sde) {
+  if (options.method == SamplerMethod::sde_euler_maruyama) {
     linspace(1.0, options.last_step, std::span(times).first(steps));
     times[steps] = 0;
   } else {
@@ -81,8 +81,9 @@ inline void sampler_times(const SamplerOptions& options, std::vector<double>& ti
 /// samples, nor on max_batch, as long as the backend's products of a row do not depend on the number of rows: those of
 /// the CPU do not.
 ///
-///     sra::Sampler sampler(backend, store.module().model, store.averaged(0));
-///     const auto images = sampler.sample(labels, {.method = sra::SamplerMethod::sde, .steps = 250, .guidance = 1.8});
+///     const sra::Weights<Model> weights(cpu, "runs/shapes");
+///     sra::Sampler sampler(cpu, weights.model(), weights.table());
+///     const auto images = sampler.sample(labels, {.steps = 250, .guidance = 1.8});
 ///
 /// SiT, arXiv:2401.08740; guidance: Ho and Salimans, arXiv:2207.12598, with an interval: Kynkäänniemi et al.,
 /// arXiv:2404.07724.
@@ -96,7 +97,8 @@ class Sampler {
   using Draws = SamplerDraws<Model>;
 
   /// @param module, weights must outlive the sampler; the module's offsets point into the weights
-  Sampler(B& backend, const Model& module, ParameterTable<T> weights)
+  /// @param path that the model was trained on; only the sde depends on it
+  Sampler(B& backend, const Model& module, ParameterTable<T> weights, Path = {})
       : backend_(backend), model_(module), weights_(weights), workspace_(backend) {}
 
   /// As many images as the condition has rows.  Nothing is allocated when sizes are those of the call before.
@@ -164,7 +166,7 @@ class Sampler {
     const index_t last = static_cast<index_t>(times_.size()) - 2;
     for (index_t i = 0; i <= last; ++i) {
       const Arena::Mark before = workspace_.activations.mark();
-      if (o.method == SamplerMethod::sde)
+      if (o.method == SamplerMethod::sde_euler_maruyama)
         step_sde(x, guidance, o, i, i < last ? noise(exact, chunk, o, draws, i) : State(exact, {}, nullptr));
       else
         step_ode(x, guidance, o, i, o.method == SamplerMethod::ode_heun && i < last);
@@ -265,7 +267,7 @@ class Sampler {
   }
 
   static void check(index_t n, Condition condition, const SamplerOptions& o, const Draws& draws) {
-    const bool sde = o.method == SamplerMethod::sde;
+    const bool sde = o.method == SamplerMethod::sde_euler_maruyama;
     if (n < 1) throw Error(text("Sampler: expected at least 1 sample, got ", n));
     if (o.steps < (sde ? 2 : 1))
       throw Error(text("Sampler: steps: expected at least ", sde ? 2 : 1, ", got ", o.steps));

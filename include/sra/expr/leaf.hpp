@@ -3,6 +3,7 @@
 #pragma once
 
 #include <sra/autograd/var.hpp>
+#include <sra/core/error.hpp>
 #include <sra/core/view.hpp>
 
 #include <type_traits>
@@ -38,8 +39,17 @@ struct Grouped {
 };
 
 /// Makes a per-group operand.  @param values [B, G, D]  @param group [B, T] in [0, G)
+/// @throws Error for a group out of range, where the host can see it
 template <Variable V, class Map>
 Grouped<V, Map> grouped(V values, View<const std::int32_t, Map> group) {
+  using C = typename V::context_type;
+  constexpr index_t groups = V::shape::extent(1);
+  if constexpr (C::backend_type::is_host) {
+    for (index_t r = 0; r < group.shape.samples() && !values.context().planning(); ++r)
+      for (index_t t = 0; t < Map::sample_size(); ++t)
+        if (const index_t g = group.row(r, 0)[t]; g < 0 || g >= groups)
+          throw Error(text("grouped: sample ", r, ", token ", t, ": expected a group in [0, ", groups, "), got ", g));
+  }
   return {values, group};
 }
 

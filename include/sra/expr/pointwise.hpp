@@ -3,6 +3,7 @@
 #pragma once
 
 #include <sra/autograd/var.hpp>
+#include <sra/core/error.hpp>
 #include <sra/core/pack.hpp>
 #include <sra/expr/functors.hpp>
 #include <sra/expr/leaf.hpp>
@@ -119,14 +120,29 @@ struct ShapeOf {  // the first leaf whose shape all others follow, or void
   using type = decltype(find<All...>());
 };
 
-template <class L>
-index_t batch_of(const L& leaf) {
-  if constexpr (Variable<L>) {
-    if constexpr (L::shape::batched) return leaf.value.shape.batch;
-  } else if constexpr (IsGrouped<L>::value) {
-    return leaf.values.value.shape.batch;
-  }
-  return -1;
+[[noreturn, gnu::cold]] inline void refuse_batches(index_t a, index_t b) {
+  throw Error(text("pointwise: operands of one batch, expected ", a, ", got ", b));
+}
+
+/// The batch that all operands share, or 1 if none has one.  @throws Error if they differ
+template <class... L>
+index_t batch_of(const L&... leaf) {
+  index_t batch = -1;
+  const auto meet = [&](index_t other) {
+    if (batch >= 0 && other != batch) refuse_batches(batch, other);
+    batch = other;
+  };
+  const auto look = [&](const auto& l) {
+    using Leaf = std::remove_cvref_t<decltype(l)>;
+    if constexpr (Variable<Leaf>) {
+      if constexpr (Leaf::shape::batched) meet(l.value.shape.batch);
+    } else if constexpr (IsGrouped<Leaf>::value) {
+      meet(l.values.value.shape.batch);
+      meet(l.group.shape.batch);
+    }
+  };
+  (look(leaf), ...);
+  return batch < 0 ? 1 : batch;
 }
 
 template <class L>
@@ -255,9 +271,7 @@ auto evaluate(const Expr<Tree, L...>& e) {
                 "per row, one element, or grouped [B, G, D]");
   return e.leaves.apply([](auto... leaf) {
     auto& context = detail::first_context(leaf...);
-    index_t batch = 1;
-    ((batch = detail::batch_of(leaf) > 0 ? detail::batch_of(leaf) : batch), ...);
-    auto y = make<T>(context, Out{batch});
+    auto y = make<T>(context, Out{detail::batch_of(leaf...)});
     pointwise_forward<Tree>(context, y.value, pack(detail::leaf_view<Out>(leaf)...));
     if (!(detail::wants_gradient(leaf) || ...)) return y.stop_gradient();
     return record(y, [=](auto& c, auto dy) {

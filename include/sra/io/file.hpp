@@ -132,16 +132,22 @@ class Temporary {
 
   /// Makes the contents durable, then the name: fsync of the file, rename, fsync of the folder.
   void publish() {
-    if (::fsync(file_.get()) != 0) throw failure("cannot bring the contents to disk", errno);
+    if (synced(file_.get()) != 0) throw failure("cannot bring the contents to disk", errno);
     if (::rename(name_.c_str(), path_.c_str()) != 0) throw failure("cannot rename the temporary file", errno);
     renamed_ = true;
     if (const int code = file_.close()) throw failure("was replaced, but closing it failed", code);
     const Descriptor folder = open_file(folder_, O_RDONLY | O_DIRECTORY);
-    const bool synced = folder && (::fsync(folder.get()) == 0 || errno == EINVAL);  // EINVAL: needs no fsync here
-    if (!synced) throw failure("was replaced, but bringing its folder to disk failed", errno);
+    const bool durable = folder && (synced(folder.get()) == 0 || errno == EINVAL);  // EINVAL: needs no fsync here
+    if (!durable) throw failure("was replaced, but bringing its folder to disk failed", errno);
   }
 
  private:
+  static int synced(int descriptor) {
+    int result;
+    do result = ::fsync(descriptor);
+    while (result != 0 && errno == EINTR);
+    return result;
+  }
   Error failure(const std::string& what, int code) const {
     return system_failure("atomic_write", path_.string(), what, code);
   }

@@ -229,7 +229,9 @@ class SafeTensors {
 
 /// Everything in which a file differs from what is expected, one line each: missing, wrong dtype, wrong shape (in the
 /// order of `expected`), then unexpected tensors (in the order of the file).  Empty if there is no difference.
-inline std::string diff(const std::vector<TensorSpec>& expected, const SafeTensors& file) {
+/// @param matters whether a tensor of this name, if unexpected, is a difference
+template <class Matters>
+std::string diff(const std::vector<TensorSpec>& expected, const SafeTensors& file, Matters matters) {
   std::string lines;
   std::set<std::string_view> known;
   for (const TensorSpec& spec : expected) {
@@ -248,11 +250,15 @@ inline std::string diff(const std::vector<TensorSpec>& expected, const SafeTenso
     }
   }
   for (const TensorInfo& info : file.tensors()) {
-    if (!known.contains(info.name)) {
+    if (!known.contains(info.name) && matters(info.name)) {
       lines += text("unexpected: ", info.name, ": file has ", info.dtype, " ", shape_text(info.shape), "\n");
     }
   }
   return lines;
+}
+
+inline std::string diff(const std::vector<TensorSpec>& expected, const SafeTensors& file) {
+  return diff(expected, file, [](const std::string&) { return true; });
 }
 
 /// Collects tensors and writes them as one file.  Elements stay where they are until write() has streamed them.

@@ -58,7 +58,7 @@ struct SiT {
   std::array<Block, C.depth> blocks;
   FinalLayer<C.hidden, C.patch * C.patch * C.out_channels()> final_layer;
 
-  static void constexpr visit(auto& self, auto&& f) {
+  static constexpr void visit(auto& self, auto&& f) {
     f("pos_embed", self.pos_embed);
     f("x_embedder", self.x_embedder);
     f("t_embedder", self.t_embedder);
@@ -161,7 +161,7 @@ std::string describe(const Model& model) {
     lines += text(name, " ", to_string(typename P::shape{}), " ", P::size, "\n");
     total += P::size;
   });
-  return lines + text("parameters ", total, ", forward GFLOP per image ", Model::config.depth * block_flops(Model::config, 1) / 1e9, "\n");
+  return lines + text("parameters ", total, ", forward GFLOP per image ", std::round(Model::config.depth * block_flops(Model::config, 1) / 1e7) / 100, "\n");
 }
 
 // Published sizes with the alignment head (4 D² + 3 D), arXiv:2505.02831 and its released checkpoints.

@@ -12,7 +12,7 @@ struct AlignHead {
   Linear<Hidden, 2 * Hidden> linear1;
   Linear<2 * Hidden, Hidden> linear2;
 
-  static void constexpr visit(auto& self, auto&& f) {
+  static constexpr void visit(auto& self, auto&& f) {
     f("linear1", self.linear1);
     f("linear2", self.linear2);
   }

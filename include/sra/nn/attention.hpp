@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sra/core/error.hpp>
 #include <sra/nn/linear.hpp>
 #include <sra/ops/attention.hpp>
 #include <sra/ops/norm.hpp>
@@ -15,7 +16,7 @@ struct HeadNorm {
   Param<Width> weight;
   Param<Width> bias;
 
-  static void constexpr visit(auto& self, auto&& f) {
+  static constexpr void visit(auto& self, auto&& f) {
     f("weight", self.weight);
     f("bias", self.bias);
   }
@@ -32,6 +33,7 @@ struct HeadNorm {
   auto operator()(X x) const {
     using T = typename X::type;
     using Heads = Shape<dynamic, X::shape::width / Width, Width>;
+    if (!x.value.uniform()) throw Error("HeadNorm: expected rows at one constant distance, got a part of a larger tensor");
     const index_t tokens = x.value.shape.rows();
     auto heads = part_of(x, View<T, Heads>{x.value.data, Heads{tokens}, Width, x.value.row_stride()});
     auto& c = x.context();
@@ -47,7 +49,7 @@ struct Attention {
   Linear<Width, 3 * Width> qkv;
   Linear<Width, Width> proj;
 
-  static void constexpr visit(auto& self, auto&& f) {
+  static constexpr void visit(auto& self, auto&& f) {
     f("qkv", self.qkv);
     f("proj", self.proj);
   }
@@ -66,7 +68,7 @@ struct Attention<Width, Heads, true> {
   HeadNorm<Width / Heads> k_norm;
   Linear<Width, Width> proj;
 
-  static void constexpr visit(auto& self, auto&& f) {
+  static constexpr void visit(auto& self, auto&& f) {
     f("qkv", self.qkv);
     f("q_norm", self.q_norm);
     f("k_norm", self.k_norm);

@@ -18,7 +18,7 @@ struct DiTBlock {
   Mlp<Hidden, MlpRatio * Hidden> mlp;
   Linear<Hidden, 6 * Hidden, init::Zero> modulation;  // adaLN-Zero: starts as the identity
 
-  static void constexpr visit(auto& self, auto&& f) {
+  static constexpr void visit(auto& self, auto&& f) {
     f("attn", self.attention);
     f("mlp", self.mlp);
     f("adaLN_modulation.1", self.modulation);

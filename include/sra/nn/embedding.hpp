@@ -19,7 +19,7 @@ struct PatchEmbedProjection {
   Param<Width, Channels, P, P> weight;
   Param<Width> bias;
 
-  static void constexpr visit(auto& self, auto&& f) {
+  static constexpr void visit(auto& self, auto&& f) {
     f("weight", self.weight);
     f("bias", self.bias);
   }
@@ -43,7 +43,7 @@ struct PatchEmbedProjection {
 template <int P, int Channels, int Width>
 struct PatchEmbed {
   PatchEmbedProjection<P, Channels, Width> proj;
-  static void constexpr visit(auto& self, auto&& f) { f("proj", self.proj); }
+  static constexpr void visit(auto& self, auto&& f) { f("proj", self.proj); }
   template <Variable X>
   auto operator()(X x) const {
     return proj(x);
@@ -56,7 +56,7 @@ struct TimeEmbed {
   Linear<Features, Width, init::Normal02> first;
   Linear<Width, Width, init::Normal02> second;
 
-  static void constexpr visit(auto& self, auto&& f) {
+  static constexpr void visit(auto& self, auto&& f) {
     f("mlp.0", self.first);
     f("mlp.2", self.second);
   }
@@ -105,7 +105,7 @@ struct Classes {
   struct Embed {
     Param<N + 1, Width> weight;
 
-    static void constexpr visit(auto& self, auto&& f) { f("embedding_table.weight", self.weight); }
+    static constexpr void visit(auto& self, auto&& f) { f("embedding_table.weight", self.weight); }
 
     template <class W>
     void initialise(W* values, std::string_view name, std::uint64_t seed) const {
@@ -150,7 +150,7 @@ struct Vector {
   struct Embed {
     Linear<K, Width, init::Normal02> proj;
 
-    static void constexpr visit(auto& self, auto&& f) { f("proj", self.proj); }
+    static constexpr void visit(auto& self, auto&& f) { f("proj", self.proj); }
 
     template <Variable E>
     E operator()(E time, View vectors) const {
@@ -175,7 +175,7 @@ struct Unconditional {
 
   template <int Width>
   struct Embed {
-    static void constexpr visit(auto&, auto&&) {}
+    static constexpr void visit(auto&, auto&&) {}
     template <Variable E>
     E operator()(E time, View) const {
       return time;

@@ -14,7 +14,7 @@ struct FinalLayer {
   Linear<Hidden, Out, init::Zero> linear;
   Linear<Hidden, 2 * Hidden, init::Zero> modulation;
 
-  static void constexpr visit(auto& self, auto&& f) {
+  static constexpr void visit(auto& self, auto&& f) {
     f("linear", self.linear);
     f("adaLN_modulation.1", self.modulation);
   }

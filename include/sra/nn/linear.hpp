@@ -14,7 +14,7 @@ struct Linear {
   Param<Out, In> weight;
   Param<Out> bias;
 
-  static void constexpr visit(auto& self, auto&& f) {
+  static constexpr void visit(auto& self, auto&& f) {
     f("weight", self.weight);
     f("bias", self.bias);
   }

@@ -12,7 +12,7 @@ struct Mlp {
   Linear<Width, Hidden> fc1;
   Linear<Hidden, Width> fc2;
 
-  static void constexpr visit(auto& self, auto&& f) {
+  static constexpr void visit(auto& self, auto&& f) {
     f("fc1", self.fc1);
     f("fc2", self.fc2);
   }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <sra/autograd/var.hpp>
+#include <sra/ops/same_batch.hpp>
 
 #include <cmath>
 #include <cstdint>
@@ -30,6 +31,7 @@ Q attention(Q q, K k, V v, Mask mask = {}) {
   static_assert(Q::shape::rank == 3 && K::shape::rank == 3, "attention: q is [B, T, D], k and v are [B, S, D]");
   static_assert(K::shape::width == D && std::is_same_v<typename K::shape, typename V::shape>,
                 "attention: k and v must have one shape, as wide as q");
+  detail::expect_same_batch("attention", q, k, v);
   using W = typename Q::context_type::wide;
   auto o = make<typename Q::type>(q.context(), q.value.shape);
   W* lse = q.context().template take<W>(q.value.shape.rows() * Heads);

@@ -34,6 +34,7 @@ X modulated_norm(X x, S shift, S scale, float eps = 1e-6f) {
   using Out = typename X::shape;
   static_assert(S::shape::width == Out::width, "modulated_norm: shift and scale must have the width of x");
   static_assert(detail::per_sample<Out, S>(), "modulated_norm: shift and scale must be per sample, [B, D], or grouped, [B, G, D]");
+  detail::batch_of(x, shift, scale);  // throws unless all have one
   auto y = x.like();
   auto* stats = x.template per_row<2, typename X::context_type::wide>();
   norm_forward(x.context(), y.value, stats, x.value, detail::leaf_view<Out>(shift), detail::leaf_view<Out>(scale), 1.0f, eps);

@@ -17,7 +17,7 @@ template <class R, class T, class Out, class Tree, class... L>
 auto reduced(const Expr<Tree, L...>& e, bool mean) {
   return e.leaves.apply([mean](auto... leaf) {
     auto& context = first_context(leaf...);
-    const Out shape{std::max({index_t{1}, batch_of(leaf)...})};
+    const Out shape{batch_of(leaf...)};
     auto y = make<T>(context, R{R::batched ? shape.batch : 1});
     const double scale = mean ? double(y.value.shape.size()) / double(shape.size()) : 1.0;
     reduce_forward<Tree>(context, y.value, shape, scale, pack(leaf_view<Out>(leaf)...));
@@ -32,7 +32,10 @@ template <class Tree, class... L>
 constexpr auto shape_of(const Expr<Tree, L...>&) {
   using Out = typename ShapeOf<L...>::type;
   static_assert(!std::is_void_v<Out>, "sum, mean: every operand has the shape of one of them or broadcasts to it");
-  return Out{};
+  if constexpr (!std::is_void_v<Out>)
+    return Out{};
+  else
+    return Shape<1>{};  // after the sentence above, nothing else
 }
 template <class E>
 using ShapeOfExpr = decltype(shape_of(lift(std::declval<const E&>())));

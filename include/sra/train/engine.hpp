@@ -64,11 +64,12 @@ struct Losses {
 /// What an update did.
 struct UpdateReport {
   double gradient_norm = 0;   ///< before clipping
-  bool skipped = false;       ///< the norm was not finite: nothing was changed
+  bool skipped = false;       ///< the norm was not finite, or above 1e18 after clipping: nothing was changed
 };
 
 /// Settings of the update.
 struct UpdateSettings {
+  double lr = 1e-4;
   AdamW<double> adamw{};
   double clip = 1.0;                           ///< largest gradient norm; 0: no clipping
   std::vector<double> ema_decay{0.9999};       ///< the first average is the teacher
@@ -82,12 +83,11 @@ class Engine {
  public:
   using W = wide_t<T>;
   using Extra = typename Align::template Parameters<Model>;
-  using Weights = Store<Trained<Model, Extra>, B, T>;
+  using Module = Trained<Model, Extra>;
+  using Weights = Store<Module, B, T>;
 
   Engine(B& backend, Align align, Objective objective, int emas)
-      : backend_(backend), align_(align), objective_(objective), store_(backend, emas), workspace_(backend) {
-    if constexpr (requires { align_.template check<Model>(); }) align_.template check<Model>();
-  }
+      : align_(checked(align)), objective_(objective), store_(backend, emas), workspace_(backend) {}
 
   Weights& store() { return store_; }
   const Weights& store() const { return store_; }
@@ -147,11 +147,11 @@ class Engine {
     Detached<B, T> context(workspace_, store_.live());
     UpdateReport report;
     report.gradient_norm = std::sqrt(squared_norm(context, store_.gradient(), store_.size()));
-    if (!std::isfinite(report.gradient_norm)) {
+    const double clip = s.clip > 0 ? std::min(1.0, s.clip / (report.gradient_norm + 1e-6)) : 1.0;
+    if (!(report.gradient_norm * clip < 1e18)) {  // its square must be a float
       report.skipped = true;
       return report;
     }
-    const double clip = s.clip > 0 ? std::min(1.0, s.clip / (report.gradient_norm + 1e-6)) : 1.0;
     const double n = static_cast<double>(update);
     ema_.clear();
     decay_.clear();
@@ -160,12 +160,13 @@ class Engine {
       ema_.push_back(store_.ema(i));
       decay_.push_back(static_cast<W>(s.ema_warmup ? std::min(d, (1 + n) / (10 + n)) : d));
     }
-    const AdamW<W> adamw{static_cast<W>(s.adamw.lr), static_cast<W>(s.adamw.beta1), static_cast<W>(s.adamw.beta2),
+    const AdamW<W> adamw{static_cast<W>(s.adamw.beta1), static_cast<W>(s.adamw.beta2),
                          static_cast<W>(s.adamw.eps), static_cast<W>(s.adamw.weight_decay)};
     UpdateArgs<W> args{.master = store_.master(), .m = store_.first_moment(), .v = store_.second_moment(),
                        .gradient = store_.gradient(), .ema = ema_.data(), .ema_decay = decay_.data(), .emas = store_.emas(),
                        .clip_scale = static_cast<W>(clip), .bias_correction1 = bias_correction(adamw.beta1, update + 1),
-                       .bias_correction2 = bias_correction(adamw.beta2, update + 1), .settings = adamw};
+                       .bias_correction2 = bias_correction(adamw.beta2, update + 1), .lr = static_cast<W>(s.lr),
+                       .settings = adamw};
     for_ranges([&](index_t first, index_t count, bool updated) {
       args.first = first;
       args.count = count;
@@ -185,6 +186,11 @@ class Engine {
 
  private:
   using C = Recording<B, T>;
+
+  static Align checked(Align align) {
+    if constexpr (requires { align.template check<Model>(); }) align.template check<Model>();
+    return align;
+  }
 
   /// A micro-batch without data, for planning.
   static MicroBatch<Model> shapes_of(index_t batch) {
@@ -271,7 +277,6 @@ class Engine {
     }
   }
 
-  B& backend_;
   Align align_;
   Objective objective_;
   Weights store_;

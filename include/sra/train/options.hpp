@@ -20,11 +20,11 @@ struct TrainerOptions {
   index_t accumulate = 1;               ///< micro-batches per update; divides batch
   std::uint64_t seed = 0;               ///< of everything random
   Schedule lr = constant(1e-4);
-  AdamW<double> adamw{};                ///< lr in it is not used: see lr
+  AdamW<double> adamw{};
   double clip = 1.0;                    ///< largest gradient norm; 0: no clipping
   std::vector<double> ema{0.9999};      ///< decays; the first average is the teacher and what samplers use
   bool ema_warmup = true;               ///< decay min(decay, (1 + n) / (10 + n)) at update n
-  float dropout = 0.1f;                 ///< probability that a sample's condition becomes the null condition
+  float condition_dropout = 0.1f;       ///< probability that a sample's condition becomes the null condition
   Align align{};
   Objective objective{};
   std::vector<std::string> frozen{};    ///< name patterns of parameters that are not updated; '*' stands for anything

@@ -7,14 +7,15 @@
 
 namespace sra {
 
-/// While it lives, SIGINT and SIGTERM only set a flag; a second SIGINT does what it did before.  Restores what it found.
+/// While it lives, SIGINT and SIGTERM only set a flag; a second one has its default action, so that it
+/// ends a program that does not come to its next step.  Restores what it found.
 class SignalGuard {
  public:
   SignalGuard() {
     flag() = 0;
     struct sigaction action {};
     action.sa_handler = [](int) { flag() = 1; };
-    action.sa_flags = static_cast<int>(SA_RESETHAND);
+    action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_RESTART;
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, &before_[0]);
     sigaction(SIGTERM, &action, &before_[1]);

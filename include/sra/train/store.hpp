@@ -25,7 +25,7 @@ struct Trained {
   Model model;
   [[no_unique_address]] Extra extra;
 
-  static void constexpr visit(auto& self, auto&& f) {
+  static constexpr void visit(auto& self, auto&& f) {
     std::remove_cvref_t<decltype(self.model)>::visit(self.model, f);
     std::remove_cvref_t<decltype(self.extra)>::visit(self.extra, f);
   }

@@ -5,11 +5,13 @@
 #include <sra/data/prefetch.hpp>
 #include <sra/diffusion/sampler.hpp>
 #include <sra/io/json_lines.hpp>
+#include <sra/train/checkpoint.hpp>
 #include <sra/train/engine.hpp>
 #include <sra/train/progress_line.hpp>
 #include <sra/train/signals.hpp>
 #include <sra/train/validation.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
@@ -26,7 +28,7 @@ namespace detail {
 
 /// Sums since the last log line.
 struct Since {
-  index_t steps = 0;
+  index_t steps = 0, updates = 0;  ///< updates: steps that were not skipped
   double start = now_seconds(), denoising = 0, alignment = 0, total = 0;
 };
 
@@ -49,13 +51,15 @@ class TrainLoop {
     explicit Step(TrainLoop& loop) : loop_(&loop) {}
     /// Finished updates, 1-based.
     index_t number() const { return loop_->trainer_.step_number(); }
-    /// Whether this is every n-th step, or the last.
-    bool every(index_t n) const { return number() % n == 0 || number() == loop_->steps_; }
+    /// Whether this is every n-th step, or the last; never for n <= 0.
+    bool every(index_t n) const { return n > 0 && (number() % n == 0 || number() == loop_->steps_); }
     const auto& report() const { return loop_->trainer_.last(); }
+    /// Items of the data that could not be read so far.
+    Unreadable unreadable() const { return loop_->source_->unreadable(); }
     /// Writes the run's log and shows progress: means since the last call.
     void log() { loop_->log(); }
     /// Writes a checkpoint.
-    void save() { loop_->trainer_.save(); }
+    void save() { loop_->aside([&] { loop_->trainer_.save(); }); }
 
     /// The denoising loss on fixed draws, of the averaged and of the live weights; writes the log and shows it.  Without a data
     /// set of its own it takes the run's: of an endless source pictures that are never trained on, of a finite one
@@ -66,10 +70,11 @@ class TrainLoop {
     }
     Validation validate(const ValidationOptions& options = {}) { return loop_->validate(loop_->data_, options); }
 
-    /// Draws a grid from the averaged weights into the run's folder: samples/step-N.png.  Without a folder: nothing.
+    /// Draws a grid from the averaged weights into the run's folder: samples/step-000001000.png.  Without a folder: nothing.
     void sample(const SamplerOptions& options = {}) {
       Trainer& t = loop_->trainer_;
-      if (!t.options().run.empty()) t.sample_grid(t.folder() / "samples" / text("step-", number(), ".png"), options);
+      const std::string name = "step-" + step_digits(number()) + ".png";
+      if (!t.options().run.empty()) loop_->aside([&] { t.sample_grid(t.folder() / "samples" / name, options); });
     }
 
    private:
@@ -117,19 +122,19 @@ class TrainLoop {
     signals_ = std::make_unique<SignalGuard>();
     trainer_.engine().plan(micro_);
     first_ = trainer_.step_number();
+    if (first_ > 0 && !trainer_.options().quiet)
+      std::printf("goes on after step %lld of %lld\n", static_cast<long long>(first_), static_cast<long long>(steps_));
     advance();
     return Iterator(*this);
   }
   End end() const { return {}; }
-
-  /// Items of the data that could not be read so far.
-  Unreadable unreadable() const { return source_->unreadable(); }
 
  private:
   void advance() {
     const bool asked = signals_->asked();
     if (trainer_.step_number() >= steps_ || asked) {
       done_ = true;
+      trainer_.set_stopped(trainer_.step_number() < steps_);
       if (trainer_.step_number() != trainer_.saved_step()) trainer_.save();
       progress_.finish();
       if (asked && !trainer_.options().quiet) std::fprintf(stderr, "stopped by a signal after step %lld\n", static_cast<long long>(trainer_.step_number()));
@@ -143,6 +148,8 @@ class TrainLoop {
       if constexpr (requires { trainer_.backend().level_scratch(); }) trainer_.backend().level_scratch();
     }
     ++since_.steps;
+    if (report.skipped) return;  // its losses may not be finite
+    ++since_.updates;
     since_.denoising += report.losses.denoising;
     since_.alignment += report.losses.alignment;
     since_.total += report.losses.total;
@@ -151,8 +158,8 @@ class TrainLoop {
   void log() {
     const auto& r = trainer_.last();
     const index_t step = trainer_.step_number();
-    const double n = static_cast<double>(since_.steps > 0 ? since_.steps : 1);
-    const double seconds = now_seconds() - since_.start, per_step = seconds / n;
+    const double n = static_cast<double>(since_.updates);  // no update: no mean, NaN
+    const double per_step = (now_seconds() - since_.start) / static_cast<double>(std::max<index_t>(1, since_.steps));
     const double rate = static_cast<double>(trainer_.options().batch) / per_step;
     if (JsonLines* file = trainer_.log_file())
       file->write({{"step", step}, {"epoch", trainer_.progress().epoch}, {"denoising", since_.denoising / n},
@@ -160,6 +167,10 @@ class TrainLoop {
                    {"gradient_norm", r.gradient_norm}, {"lr", r.lr}, {"skipped", trainer_.skipped()},
                    {"unreadable", static_cast<index_t>(source_->unreadable().count)}, {"seconds_per_step", per_step},
                    {"images_per_second", rate}});
+    if (const Unreadable u = source_->unreadable(); u.count > named_ && !trainer_.options().quiet) {
+      for (std::size_t i = named_; i < u.names.size(); ++i) std::fprintf(stderr, "skipped: %s\n", u.names[i].c_str());
+      named_ = u.count;
+    }
     if (!trainer_.options().quiet) {
       char line[200];
       std::snprintf(line, sizeof line, "step %lld/%lld  loss %.4f  denoising %.4f  alignment %.4f  |g| %.3f  %.1f img/s  eta %s",
@@ -173,9 +184,8 @@ class TrainLoop {
 
   template <Dataset Held>
   Validation validate(const Held& data, const ValidationOptions& options) {
-    const double start = now_seconds();
-    const Validation v = trainer_.validate(data, options);
-    since_.start += now_seconds() - start;  // not part of the steps' time
+    Validation v;
+    aside([&] { v = trainer_.validate(data, options); });
     const Estimate averaged = v.averaged_loss(), live = v.live_loss();
     const index_t step = trainer_.step_number();
     if (JsonLines* file = trainer_.log_file())
@@ -191,6 +201,14 @@ class TrainLoop {
     return v;
   }
 
+  /// Does what is not part of the steps' time.
+  template <class F>
+  void aside(F f) {
+    const double start = now_seconds();
+    f();
+    since_.start += now_seconds() - start;
+  }
+
   Trainer& trainer_;
   const D& data_;
   index_t steps_, micro_, first_ = 0;
@@ -198,6 +216,7 @@ class TrainLoop {
   std::unique_ptr<SignalGuard> signals_;
   detail::Since since_{};
   ProgressLine progress_;
+  std::size_t named_ = 0;  // unreadable items that were named
   bool done_ = false;
 };
 

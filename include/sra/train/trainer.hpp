@@ -15,8 +15,10 @@
 #include <sra/train/signals.hpp>
 #include <sra/train/train_loop.hpp>
 #include <sra/train/validation.hpp>
+#include <sra/train/weights.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <iterator>
@@ -50,7 +52,10 @@ struct StepReport {
 ///       if (step.every(1'000)) step.validate();
 ///     }
 ///
-/// @tparam Model SiT<…>  @tparam Align SRALoss<…>, NoAlignment or one of yours  @tparam T float, or double for checks
+/// Resuming compares sizes, condition, objective, alignment, batch, seed, optimizer, averages and the number of items with the
+/// run's.  Learning rate, weight schedule, number of steps and instruction set may change; the run is then another one.
+/// @tparam Model SiT<…>  @tparam Align SRALoss<…>, NoAlignment or one of yours  @tparam B the backend
+/// @tparam T float, or double for checks  @tparam Objective FlowMatching<LinearPath> or FlowMatching<CosinePath>
 template <class Model, class Align = NoAlignment, Backend B = backend::Cpu, class T = float, class Objective = FlowMatching<>>
 class Trainer {
  public:
@@ -60,14 +65,13 @@ class Trainer {
 
   /// @throws Error for settings out of range, a run of another configuration, or a damaged checkpoint
   explicit Trainer(Options options = {})
-      : options_(std::move(options)),
+      : options_(checked(std::move(options))),
         backend_({.threads = options_.threads}),
         engine_(backend_, options_.align, options_.objective, static_cast<int>(options_.ema.size())) {
-    check_options();
-    update_settings_ = {options_.adamw, options_.clip, options_.ema, options_.ema_warmup};
+    update_settings_ = {0, options_.adamw, options_.clip, options_.ema, options_.ema_warmup};
     freeze_parameters();
     engine_.store().initialise(options_.seed);
-    run_.settings = settings();
+    run_.settings = settings(options_);
     if (!options_.run.empty()) open_run();
   }
 
@@ -81,6 +85,9 @@ class Trainer {
   /// Updates that were skipped because of a non-finite gradient.
   index_t skipped() const { return run_.skipped; }
   const StepReport& last() const { return last_; }
+  /// Whether a signal ended the last loop before its last step.
+  bool stopped() const { return stopped_; }
+  void set_stopped(bool stopped) { stopped_ = stopped; }
 
   /// The values, the average (of decay number i) and the gradient of a parameter.  @throws Error for an unknown name
   std::span<W> parameter(std::string_view name) { return part(engine_.store().master(), name); }
@@ -89,9 +96,9 @@ class Trainer {
 
   /// Losses and gradients of one batch; no update.  @param batch of any size  @param draws what is empty is drawn
   Losses losses(const MicroBatch<Model>& batch, const Draws<Model, W>& draws = {}) {
-    check_batch(batch, 0);
+    check_batch(batch, 0, draws.condition_is_dropped);
     engine_.begin(progress());
-    return engine_.run(batch, {options_.seed, run_.step, 0}, draws, options_.dropout, 1.0);
+    return engine_.run(batch, {options_.seed, run_.step, 0}, draws, options_.condition_dropout, 1.0);
   }
 
   /// One update from one batch, for loops of one's own.
@@ -101,7 +108,7 @@ class Trainer {
     return finish_update();
   }
 
-  /// Micro-batches of one update: calls batch(k) for k in [0, accumulate).
+  /// Micro-batches of one update: calls batch(k) for k in [0, accumulate), each of batch / accumulate samples.
   template <class Source>
   StepReport accumulated_step(Source&& batch) {
     last_ = {};
@@ -110,8 +117,10 @@ class Trainer {
     const index_t size = options_.batch / options_.accumulate;
     for (index_t k = 0; k < options_.accumulate; ++k) {
       const MicroBatch<Model> micro = batch(k);
+      if (micro.images.shape.batch != size)
+        throw Error(text("Trainer: expected a micro-batch of ", size, " samples, got ", micro.images.shape.batch));
       check_batch(micro, k * size);
-      const Losses l = engine_.run(micro, {options_.seed, run_.step, k * size}, {}, options_.dropout, share);
+      const Losses l = engine_.run(micro, {options_.seed, run_.step, k * size}, {}, options_.condition_dropout, share);
       last_.losses.denoising += share * l.denoising;
       last_.losses.alignment += share * l.alignment;
       last_.losses.total += share * l.total;
@@ -142,33 +151,33 @@ class Trainer {
   /// The step of the newest checkpoint of this process, or of the one it resumed; -1 if there is none.
   index_t saved_step() const { return saved_step_; }
 
-  /// Replaces weights by those of a file with the keys model.* and ema.* (ema.* may be missing: then the averages follow
-  /// model.*).  @throws Error naming every missing or misshapen tensor, before anything is changed
+  /// Replaces weights by those of a file with the keys model.* and ema.*, or the bare keys of a state dict; without ema.*
+  /// the averages become the weights.
+  /// @throws Error naming every missing, misshapen and unexpected tensor, before anything is changed
   void load_weights(const std::filesystem::path& path) {
     const SafeTensors file(path);
-    const bool averages = file.find("ema." + engine_.store().parameters().front().name) != nullptr;
-    std::string wrong;
-    for (const std::string prefix : {"model.", "ema."})
-      for (const ParamInfo& p : engine_.store().parameters()) {
-        if (prefix == "ema." && !averages) continue;
-        const TensorInfo* info = file.find(prefix + p.name);
-        if (!info || info->shape != p.shape) wrong += text("\n  ", prefix, p.name, info ? ": another shape" : ": missing");
-      }
-    if (!wrong.empty()) throw Error(text("weights: ", path.string(), ": does not fit the model:", wrong));
-    for (const ParamInfo& p : engine_.store().parameters()) {
-      const auto values = file.read<W>("model." + p.name), mean = averages ? file.read<W>("ema." + p.name) : values;
-      std::copy(values.begin(), values.end(), engine_.store().master() + p.offset);
-      for (int i = 0; i < engine_.store().emas(); ++i) std::copy(mean.begin(), mean.end(), engine_.store().ema(i) + p.offset);
-    }
+    auto& store = engine_.store();
+    const std::string live = has_prefix(file, "model.") ? "model." : "", mean = has_prefix(file, "ema.") ? "ema." : live;
+    std::string lines = differences(file, store.parameters(), live, true);
+    if (mean != live) lines += differences(file, store.parameters(), mean, true);
+    if (!lines.empty()) throw Error(text("weights: ", path.string(), ": does not fit the model:\n", lines));
+    read_weights(file, store.parameters(), live, store.master());
+    for (int i = 0; i < store.emas(); ++i) read_weights(file, store.parameters(), mean, store.ema(i));
   }
 
-  /// Draws images from the averaged weights and writes them as a grid, one column per class (at most ten).
+  /// Draws images by the averaged weights.  @return a sampler that lives as long as the trainer, see Sampler
+  auto& sampler() {
+    if (!sampler_) sampler_.emplace(backend_, model(), engine_.store().averaged(0));
+    return *sampler_;
+  }
+
+  /// Draws images by the averaged weights and writes them as a grid, one column per class (at most ten); models with
+  /// another condition get the null condition.  Shows the first three channels, values in [-1, 1].
   /// @param options of the sampler; its seed and first_sample make the noise  @param rows of the grid
   void sample_grid(const std::filesystem::path& path, const SamplerOptions& options = {}, index_t rows = 6, int scale = 2) {
     using Shape4 = typename Model::ImageShape;
     const index_t columns = Model::Condition::count > 0 && Model::Condition::count < 10 ? Model::Condition::count : 10;
     const index_t n = columns * rows;
-    if (!sampler_) sampler_.emplace(backend_, model(), engine_.store().averaged(0));
     std::vector<double> images(static_cast<std::size_t>(n * Shape4::sample_size()));
     std::vector<std::int32_t> labels(static_cast<std::size_t>(n));
     for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<std::int32_t>(i) % static_cast<std::int32_t>(columns);
@@ -179,7 +188,7 @@ class Trainer {
       vectors.resize(static_cast<std::size_t>(n * Model::Condition::count));  // the null condition
       condition = dense(std::as_const(vectors).data(), decltype(condition.shape){n});
     }
-    sampler_->sample(dense(images.data(), Shape4{n}), condition, options);
+    sampler().sample(dense(images.data(), Shape4{n}), condition, options);
     const std::vector<float> shown(images.begin(), images.end());
     write_grid(path, shown, n, Shape4::extent(1), Shape4::extent(2), Shape4::width, columns, scale);
   }
@@ -213,42 +222,59 @@ class Trainer {
   JsonLines* log_file() { return log_ ? &*log_ : nullptr; }
   /// Where the run is, for schedules.
   Progress progress() const {
-    return {run_.step, total_steps_, items_ > 0 ? run_.step * options_.batch / items_ : 0};
+    return {run_.step, total_steps_, run_.items > 0 ? run_.step * options_.batch / run_.items : 0};
   }
   /// What schedules may know of the run: its length and the data's; 0 if endless.
+  /// @throws Error if the run has begun with another number of items: their order would be another
   void set_length(index_t steps, index_t items) {
+    if (run_.items > 0 && run_.step > 0 && items != run_.items)
+      throw Error(text("Trainer: cannot go on with other data: the run began with ", run_.items, " items, got ", items));
     total_steps_ = steps;
-    items_ = items;
+    run_.items = items;
   }
 
  private:
-  void check_options() const {
-    const auto& o = options_;
+  static Options checked(Options o) {
     if (o.batch < 1) throw Error(text("Trainer: batch: expected at least 1, got ", o.batch));
     if (o.accumulate < 1 || o.batch % o.accumulate)
       throw Error(text("Trainer: accumulate: expected a divisor of batch ", o.batch, ", got ", o.accumulate));
     if (o.ema.empty()) throw Error("Trainer: ema: expected at least one decay, got none: the teacher is the first average");
     for (const double d : o.ema)
       if (!(d >= 0 && d <= 1)) throw Error(text("Trainer: ema: expected decays in [0, 1], got ", d));
-    if (!(o.dropout >= 0 && o.dropout <= 1)) throw Error(text("Trainer: dropout: expected a number in [0, 1], got ", o.dropout));
+    if (!(o.condition_dropout >= 0 && o.condition_dropout <= 1)) throw Error(text("Trainer: condition_dropout: expected a number in [0, 1], got ", o.condition_dropout));
     if (o.max_skipped < 1) throw Error(text("Trainer: max_skipped: expected at least 1, got ", o.max_skipped));
     if (!(o.clip >= 0)) throw Error(text("Trainer: clip: expected a number >= 0, got ", o.clip));
+    for (const double beta : {o.adamw.beta1, o.adamw.beta2})
+      if (!(beta >= 0 && beta < 1)) throw Error(text("Trainer: adamw: expected betas in [0, 1), got ", beta));
+    for (const double x : {o.adamw.eps, o.adamw.weight_decay})
+      if (!(x >= 0 && std::isfinite(x))) throw Error(text("Trainer: adamw: expected eps and weight_decay >= 0, got ", x));
+    if (const auto all = checkpoints_of(o); !all.empty()) {  // a run that does not fit is refused before anything is allocated
+      typename Core::Module module{};
+      place(module);
+      open_checkpoint<W>(all.back(), parameters_of(module), static_cast<int>(o.ema.size()), settings(o));
+    }
+    return o;
   }
 
-  void check_batch(const MicroBatch<Model>& batch, index_t first) const {
+  static std::vector<std::filesystem::path> checkpoints_of(const Options& o) {
+    if (o.run.empty()) return {};
+    return checkpoints_in(std::filesystem::path(o.run) / "checkpoints");
+  }
+
+  /// @param first number of the batch's first sample in the step  @param may_be_null whether labels may be the null class
+  void check_batch(const MicroBatch<Model>& batch, index_t first, bool may_be_null = false) const {
     if (batch.images.shape.batch < 1)
       throw Error(text("Trainer: expected a batch of at least 1 sample, got ", batch.images.shape.batch));
     if constexpr (Model::Condition::count > 0)
       if (batch.condition.shape.batch != batch.images.shape.batch)
         throw Error(text("Trainer: expected a condition for each of ", batch.images.shape.batch, " samples, got ",
                          batch.condition.shape.batch));
-    if constexpr (requires { Model::Condition::null_class; })
-      for (index_t b = 0; b < batch.condition.shape.batch; ++b) {
-        const index_t label = batch.condition.data[b];
-        if (label < 0 || label > Model::Condition::null_class)
-          throw Error(text("Trainer: step ", run_.step, ", sample ", first + b, ": expected a label in [0, ",
-                           Model::Condition::null_class, "), got ", label));
-      }
+    if constexpr (requires { Model::Condition::null_class; }) {
+      constexpr index_t n = Model::Condition::null_class;
+      for (index_t b = 0; b < batch.condition.shape.batch; ++b)
+        if (const index_t label = batch.condition.data[b]; label < 0 || label > n || (label == n && !may_be_null))
+          throw Error(text("Trainer: step ", run_.step, ", sample ", first + b, ": expected a label in [0, ", n, "), got ", label));
+    }
   }
 
   void freeze_parameters() {
@@ -265,7 +291,9 @@ class Trainer {
   }
 
   StepReport finish_update() {
-    update_settings_.adamw.lr = last_.lr = options_.lr(progress());
+    update_settings_.lr = last_.lr = options_.lr(progress());
+    if (!(last_.lr >= 0 && std::isfinite(last_.lr)))
+      throw Error(text("Trainer: step ", run_.step + 1, ": expected a learning rate >= 0, got ", last_.lr));
     const UpdateReport report = engine_.update(run_.step - run_.skipped, update_settings_);
     last_.gradient_norm = report.gradient_norm;
     last_.skipped = report.skipped;
@@ -279,11 +307,10 @@ class Trainer {
   }
 
   /// What must not change between a run and its resumption.
-  std::map<std::string, std::string> settings() const {
-    const auto& o = options_;
+  static std::map<std::string, std::string> settings(const Options& o) {
     std::map<std::string, std::string> s{
         {"model", summary<Model>()}, {"objective", o.objective.describe()}, {"batch", std::to_string(o.batch)},
-        {"accumulate", std::to_string(o.accumulate)}, {"seed", std::to_string(o.seed)}, {"dropout", digits(o.dropout)},
+        {"accumulate", std::to_string(o.accumulate)}, {"seed", std::to_string(o.seed)}, {"condition_dropout", digits(o.condition_dropout)},
         {"type", sizeof(W) == 8 ? "double" : "float"}};
     s["align"] = "an alignment of the user's";
     if constexpr (requires { o.align.describe(); }) s["align"] = o.align.describe();
@@ -310,7 +337,7 @@ class Trainer {
       if (!code) fs::create_directories(folder() / part, code);
     if (code) throw Error(text("Trainer: run ", options_.run, ": cannot make the folder: ", code.message()));
     for (const char* part : {"", "checkpoints", "samples"}) remove_abandoned(folder() / part);  // of a process that was killed
-    if (const auto all = checkpoints_in(folder() / "checkpoints"); !all.empty()) {
+    if (const auto all = checkpoints_of(options_); !all.empty()) {
       run_ = load_checkpoint(all.back(), engine_.store(), run_.settings);
       saved_step_ = run_.step;
     }
@@ -332,8 +359,9 @@ class Trainer {
   std::optional<JsonLines> log_;
   std::optional<Sampler<Model, B, T, typename Objective::path>> sampler_;
   std::optional<Validator<Model, Objective, B, T>> validator_;
-  index_t total_steps_ = 0, items_ = 0, saved_step_ = -1;
+  index_t total_steps_ = 0, saved_step_ = -1;
   int in_a_row_ = 0;
+  bool stopped_ = false;
 };
 
 }  // namespace sra

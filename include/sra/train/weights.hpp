@@ -1,0 +1,87 @@
+// The weights of a model alone: read from a checkpoint or a state dict, for sampling and for starting another run.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sra/autograd/context.hpp>
+#include <sra/core/arena.hpp>
+#include <sra/io/safetensors.hpp>
+#include <sra/train/checkpoint.hpp>
+#include <sra/train/store.hpp>
+
+#include <algorithm>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace sra {
+
+/// Whether a file has tensors whose names begin so.
+inline bool has_prefix(const SafeTensors& file, std::string_view prefix) {
+  return std::any_of(file.tensors().begin(), file.tensors().end(),
+                     [&](const TensorInfo& info) { return info.name.starts_with(prefix); });
+}
+
+/// Everything in which the tensors prefix.* of a file differ from a list of parameters in name and shape, one line each.
+/// @param all whether tensors prefix.* that are no parameter are a difference too
+inline std::string differences(const SafeTensors& file, const std::vector<ParamInfo>& list, const std::string& prefix, bool all) {
+  std::vector<TensorSpec> specs;
+  for (const ParamInfo& p : list) {
+    const TensorInfo* info = file.find(prefix + p.name);
+    // Every type of numbers is converted, except those of eight bits, which mean nothing without their scales.
+    const bool converted = info && !info->dtype.starts_with("F8");
+    specs.push_back({prefix + p.name, converted ? info->dtype : "F32", p.shape});
+  }
+  return diff(specs, file, [&](const std::string& name) { return all && name.starts_with(prefix); });
+}
+
+/// Reads the tensors prefix.* of a file that has no differences() into a flat buffer.
+template <class W>
+void read_weights(const SafeTensors& file, const std::vector<ParamInfo>& list, const std::string& prefix, W* to) {
+  for (const ParamInfo& p : list) {
+    const auto values = file.read<W>(prefix + p.name);
+    std::copy(values.begin(), values.end(), to + p.offset);
+  }
+}
+
+/// A model with weights, for a Sampler.
+///
+///     sra::Cpu cpu;
+///     const sra::Weights<Model> weights(cpu, "runs/shapes");
+///     sra::Sampler sampler(cpu, weights.model(), weights.table());
+///
+/// @tparam T type of the weights: float or double
+template <class Model, Backend B = backend::Cpu, class T = float>
+class Weights {
+ public:
+  /// @param path a safetensors file with the keys ema.* (preferred), model.* or those of a bare state dict, or a run's folder,
+  ///   whose newest checkpoint is read; further tensors, such as an alignment's head, are passed over
+  /// @throws Error naming every missing and misshapen tensor, before anything is allocated
+  Weights(B& backend, const std::filesystem::path& path) {
+    const SafeTensors file(newest(path));
+    const std::string prefix = has_prefix(file, "ema.") ? "ema." : has_prefix(file, "model.") ? "model." : "";
+    const index_t size = place(model_);
+    const std::vector<ParamInfo> list = parameters_of(model_);
+    if (const std::string lines = differences(file, list, prefix, false); !lines.empty())
+      throw Error(text("weights: ", path.string(), ": does not fit the model:\n", lines));
+    values_ = Memory(MemorySource::of(backend), static_cast<std::size_t>(size) * sizeof(T));
+    std::fill_n(data(), size, T{});
+    read_weights(file, list, prefix, data());
+  }
+
+  const Model& model() const { return model_; }
+  ParameterTable<T> table() const { return {data(), data(), nullptr, nullptr}; }
+
+ private:
+  static std::filesystem::path newest(const std::filesystem::path& path) {
+    if (!std::filesystem::is_directory(path)) return path;
+    const auto all = checkpoints_in(path / "checkpoints");
+    if (all.empty()) throw Error(text("weights: ", path.string(), ": expected a run with a checkpoint, found none"));
+    return all.back();
+  }
+  T* data() const { return reinterpret_cast<T*>(values_.data()); }
+
+  Model model_{};
+  Memory values_;
+};
+
+}  // namespace sra
