@@ -6,7 +6,8 @@
 #include <cstdlib>
 #include <string>
 
-inline constexpr sra::DiTConfig config{.height = 16, .width = 16, .channels = 3, .patch = 2, .hidden = 128, .depth = 6, .heads = 2};
+inline constexpr sra::DiTConfig config{
+    .height = 16, .width = 16, .channels = 3, .patch = 2, .hidden = 128, .depth = 6, .heads = 2};
 using Model = sra::SiT<config, sra::Classes<10>>;
 using Align = sra::SRALoss<sra::Layer<2>, sra::Layer<4>>;  // the student's block 2 follows the teacher's block 4
 

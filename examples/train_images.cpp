@@ -15,7 +15,8 @@
 namespace {
 
 // Sizes and the number of classes are part of the type: change them here.  About 10 million parameters.
-inline constexpr sra::DiTConfig config{.height = 32, .width = 32, .channels = 3, .patch = 4, .hidden = 256, .depth = 8, .heads = 4};
+inline constexpr sra::DiTConfig config{
+    .height = 32, .width = 32, .channels = 3, .patch = 4, .hidden = 256, .depth = 8, .heads = 4};
 using Model = sra::SiT<config, sra::Classes<10>>;
 using Images = sra::ImageFolder<sra::Image<config.channels, config.height, config.width>>;
 
@@ -39,16 +40,23 @@ void test(const Arguments& a, Trainer& trainer) {
   print("test loss of the averaged weights", sra::Estimate::of(losses));
   sra::write_npy<double>(a.run + "/test.npy", losses, {std::ssize(losses)});
   if (!a.against.empty())
-    print("this run's minus that of " + a.against, sra::paired_difference(sra::Npy(a.against + "/test.npy").read<double>(), losses));
+    print("this run's minus that of " + a.against,
+          sra::paired_difference(sra::Npy(a.against + "/test.npy").read<double>(), losses));
 }
 
 template <class Align>
 void train(const Arguments& a, Align align) {
   const Images data{a.data, {.flip = true}};
-  sra::Trainer<Model, Align> trainer{{.run = a.run, .batch = a.batch, .accumulate = a.accumulate, .seed = a.seed,
-                                      .lr = sra::warmup(a.lr, 100), .ema = {a.ema}, .align = align, .threads = a.threads}};
-  std::printf("%s\n%s\n%zu images of %d classes\n", sra::summary<Model>().c_str(), align.describe().c_str(), data.size(),
-              static_cast<int>(data.classes()));
+  sra::Trainer<Model, Align> trainer{{.run = a.run,
+                                      .batch = a.batch,
+                                      .accumulate = a.accumulate,
+                                      .seed = a.seed,
+                                      .lr = sra::warmup(a.lr, 100),
+                                      .ema = {a.ema},
+                                      .align = align,
+                                      .threads = a.threads}};
+  std::printf("%s\n%s\n%zu images of %d classes\n", sra::summary<Model>().c_str(), align.describe().c_str(),
+              data.size(), static_cast<int>(data.classes()));
   for (auto step : trainer.train(data, a.steps)) {
     if (step.every(20)) step.log();
     if (step.every(a.every)) step.save();
@@ -62,8 +70,12 @@ struct Chosen {
   std::variant<sra::Cosine, sra::TokenCosine, sra::SmoothL1, sra::L1, sra::L2> distance{};
 
   static sra::Schedule default_weight() { return sra::Cosine::default_weight(); }
-  sra::Schedule weight() const { return std::visit([](auto d) { return d.default_weight(); }, distance); }
-  std::string describe() const { return std::visit([](auto d) { return d.describe(); }, distance); }
+  sra::Schedule weight() const {
+    return std::visit([](auto d) { return d.default_weight(); }, distance);
+  }
+  std::string describe() const {
+    return std::visit([](auto d) { return d.describe(); }, distance);
+  }
   /// @param a, b [B, T, D]  @return one number
   auto operator()(sra::Variable auto a, sra::Variable auto b) const {
     return std::visit([&](auto d) { return d(a, b); }, distance);
@@ -71,9 +83,13 @@ struct Chosen {
 };
 
 void train_aligned(const Arguments& a) {
-  const std::map<std::string, Chosen> named{{"cosine", {sra::Cosine{}}}, {"token_cosine", {sra::TokenCosine{}}},
-                                            {"smooth_l1", {sra::SmoothL1{}}}, {"l1", {sra::L1{}}}, {"l2", {sra::L2{}}}};
-  sra::SRALoss<sra::Layer<>, sra::Layer<>, Chosen> align{sra::Layer{a.student}, sra::Layer{a.teacher}, named.at(a.distance)};
+  const std::map<std::string, Chosen> named{{"cosine", {sra::Cosine{}}},
+                                            {"token_cosine", {sra::TokenCosine{}}},
+                                            {"smooth_l1", {sra::SmoothL1{}}},
+                                            {"l1", {sra::L1{}}},
+                                            {"l2", {sra::L2{}}}};
+  sra::SRALoss<sra::Layer<>, sra::Layer<>, Chosen> align{sra::Layer{a.student}, sra::Layer{a.teacher},
+                                                         named.at(a.distance)};
   align.weight = a.weight ? sra::constant(*a.weight) : align.distance.weight();
   train(a, align);
 }
@@ -84,14 +100,17 @@ int main(int argc, char** argv) try {
   Arguments a;
   CLI::App app{"Trains a SiT on images: DIR/<class>/*.jpg or png"};
   app.add_option("--data", a.data, "folder with one sub-folder a class")->required();
-  app.add_option("--run", a.run, "folder of checkpoints, log and pictures; resumed if it exists")->capture_default_str();
+  app.add_option("--run", a.run, "folder of checkpoints, log and pictures; resumed if it exists")
+      ->capture_default_str();
   app.add_option("--test", a.test, "folder of further images: the loss on them is printed at the end");
   app.add_option("--against", a.against, "run with a test loss of its own, from which the difference is printed");
   app.add_option("--steps", a.steps, "updates in all")->capture_default_str();
   app.add_option("--distance", a.distance, "between student and teacher; none: no alignment")
       ->check(CLI::IsMember({"cosine", "token_cosine", "smooth_l1", "l1", "l2", "none"}))
       ->capture_default_str();
-  app.add_option("--student", a.student, "student's layer, from 1")->check(CLI::Range(1, config.depth))->capture_default_str();
+  app.add_option("--student", a.student, "student's layer, from 1")
+      ->check(CLI::Range(1, config.depth))
+      ->capture_default_str();
   app.add_option("--teacher", a.teacher, "teacher's layer")->check(CLI::Range(1, config.depth))->capture_default_str();
   app.add_option("--weight", a.weight, "of the distance in the loss; default: the distance's own");
   app.add_option("--batch", a.batch, "images an update")->capture_default_str();

@@ -3,6 +3,8 @@
 #pragma once
 
 // Every op's kernels are found by the backend's type when the op is used, so that the order of these does not matter.
+#include <sra/alignment/sra_loss.hpp>
+#include <sra/autograd/checkpoint.hpp>
 #include <sra/cpu/attention_launch.hpp>
 #include <sra/cpu/distance.hpp>
 #include <sra/cpu/draw.hpp>
@@ -17,9 +19,6 @@
 #include <sra/cpu/reduce.hpp>
 #include <sra/cpu/softmax.hpp>
 #include <sra/cpu/update.hpp>
-
-#include <sra/alignment/sra_loss.hpp>
-#include <sra/autograd/checkpoint.hpp>
 #include <sra/data/prefetch.hpp>
 #include <sra/data/shapes.hpp>
 #include <sra/io/grid.hpp>

@@ -49,7 +49,9 @@ void check(index_t batch, index_t gap_to, index_t gap_from, GradMode mode) {
     index_t wrong = 0;
     for (index_t r = 0; r < shape.rows(); ++r)
       for (index_t i = 0; i < S::width; ++i) {
-        const float x = value<S>(r, i), expected = mode == GradMode::overwrite ? x : mode == GradMode::accumulate ? 0.5f + x : 0.5f;
+        const float x = value<S>(r, i), expected = mode == GradMode::overwrite    ? x
+                                                   : mode == GradMode::accumulate ? 0.5f + x
+                                                                                  : 0.5f;
         wrong += to.view.row(r)[i] != expected;
         to.view.row(r)[i] = untouched;
       }

@@ -123,7 +123,8 @@ BOOST_AUTO_TEST_CASE(sde_steps_are_those_of_the_closed_form) {
   const sra::Rng rng(3, sra::Purpose::user, 0, 0);
   for (std::size_t i = 0; i < start.size(); ++i) start[i] = rng.normal_double(i);
   for (std::size_t i = 0; i < noise.size(); ++i) noise[i] = rng.normal_double(1000 + i);
-  sampler.sample(view<GaussianField>(x), {}, {.method = SamplerMethod::sde_euler_maruyama, .steps = steps, .last_step = 0.1},
+  sampler.sample(view<GaussianField>(x), {},
+                 {.method = SamplerMethod::sde_euler_maruyama, .steps = steps, .last_step = 0.1},
                  {.start = view<GaussianField>(start), .noise = noise});
   for (std::size_t i = 0; i < x.size(); ++i) {
     double y = start[i];
@@ -165,7 +166,8 @@ BOOST_AUTO_TEST_CASE(an_interval_up_to_0_7_guides_172_of_250_evaluations) {
   const LabelField model{{}, &calls};
   Exactly<LabelField> sampler(cpu, model, {});
   const std::vector<std::int32_t> y{0, 2};
-  sampler.sample(labels(y), {.method = SamplerMethod::sde_euler_maruyama, .steps = 250, .guidance = 1.8, .guidance_high = 0.7});
+  sampler.sample(labels(y),
+                 {.method = SamplerMethod::sde_euler_maruyama, .steps = 250, .guidance = 1.8, .guidance_high = 0.7});
   int guided = 0;
   for (const Call& c : calls) {
     guided += c.batch == 4;
@@ -273,7 +275,8 @@ BOOST_AUTO_TEST_CASE(what_is_out_of_range_is_one_sentence) {
   BOOST_TEST(error(good, {}) == "");  // the null class is a class
   BOOST_TEST(error(none, {}) == "Sampler: expected at least 1 sample, got 0");
   BOOST_TEST(error(good, {.steps = 0}) == "Sampler: steps: expected at least 1, got 0");
-  BOOST_TEST(error(good, {.method = SamplerMethod::sde_euler_maruyama, .steps = 1}) == "Sampler: steps: expected at least 2, got 1");
+  BOOST_TEST(error(good, {.method = SamplerMethod::sde_euler_maruyama, .steps = 1}) ==
+             "Sampler: steps: expected at least 2, got 1");
   BOOST_TEST(error(high, {}) == "Sampler: sample 1: expected a label in [0, 3) or the null class 3, got 4");
   BOOST_TEST(error(negative, {}) == "Sampler: sample 0: expected a label in [0, 3) or the null class 3, got -1");
   BOOST_TEST(error(good, {.guidance_channels = 3}) == "Sampler: guidance_channels: expected 0 (all) to 2, got 3");

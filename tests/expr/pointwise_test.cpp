@@ -158,7 +158,8 @@ BOOST_AUTO_TEST_CASE(operands_of_different_batches_and_groups_out_of_range_are_r
   std::vector<std::int32_t> map{0, 1, 0, 1, 2, 0};
   const auto group = sra::dense(std::as_const(map).data(), sra::Shape<sra::dynamic, 3>{2});
   const auto groups = value(sra::Shape<sra::dynamic, 2, 8>{2});
-  BOOST_CHECK_EXCEPTION(sra::grouped(groups, group), sra::Error, says("sample 1, token 1: expected a group in [0, 2), got 2"));
+  BOOST_CHECK_EXCEPTION(sra::grouped(groups, group), sra::Error,
+                        says("sample 1, token 1: expected a group in [0, 2), got 2"));
   map[4] = 1;
   BOOST_CHECK_EXCEPTION(eval(value(sra::Shape<sra::dynamic, 3, 8>{3}) + sra::grouped(groups, group)), sra::Error,
                         says("expected 3, got 2"));

@@ -2,9 +2,10 @@
 // SPDX-License-Identifier: MIT
 #define BOOST_TEST_MODULE image_file
 #define BOOST_TEST_DYN_LINK
+#include "written_images.hpp"
+
 #include <sra/extra/image_file.hpp>
 
-#include "written_images.hpp"
 #include <boost/test/unit_test.hpp>
 #include <jpeglib.h>
 #include <png.h>

@@ -189,7 +189,8 @@ BOOST_AUTO_TEST_CASE(folders_without_images_are_refused_with_a_sentence) {
              "ImageFolder: " + here + ": expected .jpg, .jpeg or .png files in the folders of 2 classes, found none");
   if (geteuid() == 0) return;  // root reads everything
   fs::permissions(folder.path() / "b", fs::perms::none);
-  BOOST_TEST(sentence(folder.path()) == "ImageFolder: " + here + "/b: expected a readable folder, got Permission denied");
+  BOOST_TEST(sentence(folder.path()) ==
+             "ImageFolder: " + here + "/b: expected a readable folder, got Permission denied");
   fs::permissions(folder.path() / "b", fs::perms::owner_all);
 }
 

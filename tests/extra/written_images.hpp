@@ -28,7 +28,8 @@ using Bytes = std::vector<std::uint8_t>;
 struct Folder : sra::test::TemporaryFolder {
   void write(const fs::path& name, const Bytes& bytes) const {
     fs::create_directories((path() / name).parent_path());
-    std::ofstream(path() / name, std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), std::ssize(bytes));
+    std::ofstream(path() / name, std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()), std::ssize(bytes));
   }
 };
 

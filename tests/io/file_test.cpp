@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: MIT
 #define BOOST_TEST_MODULE file
 #define BOOST_TEST_DYN_LINK
-#include "file_size_limit.hpp"
 #include "../temporary_folder.hpp"
+#include "file_size_limit.hpp"
 
 #include <sra/io/file.hpp>
 

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: MIT
 #define BOOST_TEST_MODULE grid
 #define BOOST_TEST_DYN_LINK
-#include "png_picture.hpp"
 #include "../temporary_folder.hpp"
+#include "png_picture.hpp"
 
 #include <sra/io/grid.hpp>
 

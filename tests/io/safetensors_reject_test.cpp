@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: MIT
 #define BOOST_TEST_MODULE safetensors_reject
 #define BOOST_TEST_DYN_LINK
-#include "safetensors_file.hpp"
 #include "../temporary_folder.hpp"
+#include "safetensors_file.hpp"
 
 #include <sra/io/safetensors.hpp>
 

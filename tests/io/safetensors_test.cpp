@@ -2,9 +2,9 @@
 // SPDX-License-Identifier: MIT
 #define BOOST_TEST_MODULE safetensors
 #define BOOST_TEST_DYN_LINK
+#include "../temporary_folder.hpp"
 #include "file_size_limit.hpp"
 #include "safetensors_file.hpp"
-#include "../temporary_folder.hpp"
 
 #include <sra/io/safetensors.hpp>
 

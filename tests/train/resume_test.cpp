@@ -204,8 +204,8 @@ BOOST_AUTO_TEST_CASE(all_differences_are_listed_together_and_another_model_is_on
   BOOST_CHECK_EXCEPTION(Deeper{o}, sra::Error, [](const sra::Error& e) {
     const std::string message = e.what();
     const auto has = [&](const char* word) { return message.find(word) != std::string::npos; };
-    return has("model: ") && has("depth 3") && has("depth 4") && has("seed: ") && has("condition_dropout: ") && has("ema: ") &&
-           !has("batch: ");
+    return has("model: ") && has("depth 3") && has("depth 4") && has("seed: ") && has("condition_dropout: ") &&
+           has("ema: ") && !has("batch: ");
   });
   BOOST_TEST((sra::test::contents_of(folder / "run") == files));
 }

@@ -16,7 +16,8 @@ BOOST_AUTO_TEST_CASE(files_that_are_no_checkpoints_are_passed_over) {
   const std::string run = folder / "run";
   BOOST_REQUIRE(in_process([&] { train(options(run), 2); }) == 0);
   const fs::path kept = newest(run);
-  for (const char* name : {"step-best.safetensors", "step-.safetensors", "step-0000000099.safetensors", "step-9.safetensors"})
+  for (const char* name :
+       {"step-best.safetensors", "step-.safetensors", "step-0000000099.safetensors", "step-9.safetensors"})
     sra::test::write_text(fs::path(run) / "checkpoints" / name, "x");
   BOOST_TEST(newest(run) == kept);
   BOOST_TEST(Trainer{options(run)}.step_number() == 2);
@@ -24,7 +25,8 @@ BOOST_AUTO_TEST_CASE(files_that_are_no_checkpoints_are_passed_over) {
 
 BOOST_AUTO_TEST_CASE(steps_of_ten_digits_come_after_those_of_nine) {
   const TemporaryFolder folder;
-  for (const index_t step : {1'000'000'000, 999'999'999, 7}) sra::test::write_text(folder / sra::checkpoint_name(step), "x");
+  for (const index_t step : {1'000'000'000, 999'999'999, 7})
+    sra::test::write_text(folder / sra::checkpoint_name(step), "x");
   const auto all = sra::checkpoints_in(folder.path());
   BOOST_REQUIRE(all.size() == 3u);
   BOOST_TEST(all.back().filename().string() == sra::checkpoint_name(1'000'000'000));

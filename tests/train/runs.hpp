@@ -50,7 +50,9 @@ inline void train(const Options& o, index_t steps) {
   train(o, steps, [](auto) {});
 }
 
-inline std::vector<fs::path> checkpoints(const std::string& run) { return checkpoints_in(fs::path(run) / "checkpoints"); }
+inline std::vector<fs::path> checkpoints(const std::string& run) {
+  return checkpoints_in(fs::path(run) / "checkpoints");
+}
 
 inline fs::path newest(const std::string& run) {
   const auto all = checkpoints(run);

@@ -102,7 +102,8 @@ BOOST_AUTO_TEST_CASE(samples_are_spread_over_finite_data_and_new_in_endless_data
   detail::read_held_out(Items{.items = 1000}, {.samples = 8}, 4, batch);
   for (index_t b = 0; b < 4; ++b) BOOST_TEST(batch.row(b).label == (4 + b) * 125 % 3);
   detail::read_held_out(Endless{}, {.samples = 4}, 0, batch);
-  for (index_t b = 0; b < 4; ++b) Endless{}.read(static_cast<std::size_t>(b), Rng(0, Purpose::data, 0, b), trained.row(b));
+  for (index_t b = 0; b < 4; ++b)
+    Endless{}.read(static_cast<std::size_t>(b), Rng(0, Purpose::data, 0, b), trained.row(b));
   const auto all = batch.images(), seen = trained.images();
   index_t same = 0;
   for (index_t i = 0; i < all.shape.size(); ++i) same += all.data[i] == seen.data[i];

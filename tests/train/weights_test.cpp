@@ -30,7 +30,8 @@ void write(const std::filesystem::path& path, const Run& trainer, const std::str
     std::string name = prefix + p.name, dtype = "F32";
     std::vector<index_t> shape = p.shape;
     if (change(name, dtype, shape))
-      writer.add(name, dtype, shape, std::as_bytes(std::span<const float>(store.master() + p.offset, static_cast<std::size_t>(p.size))));
+      writer.add(name, dtype, shape,
+                 std::as_bytes(std::span<const float>(store.master() + p.offset, static_cast<std::size_t>(p.size))));
   }
   writer.write(path);
 }
@@ -75,8 +76,7 @@ BOOST_AUTO_TEST_CASE(bare_keys_of_a_state_dict_are_read_and_further_tensors_pass
   const Weights<Tiny> weights(cpu, folder / "bare.safetensors");
   const auto expected = trainer.parameter("blocks.1.mlp.fc1.weight");
   for (const ParamInfo& p : parameters_of(weights.model()))
-    if (p.name == "blocks.1.mlp.fc1.weight")
-      BOOST_TEST(weights.table().values[p.offset + 5] == expected[5]);
+    if (p.name == "blocks.1.mlp.fc1.weight") BOOST_TEST(weights.table().values[p.offset + 5] == expected[5]);
   Run other(options());
   other.load_weights(folder / "bare.safetensors");
   BOOST_TEST(other.parameter("blocks.1.mlp.fc1.weight")[5] == expected[5]);
@@ -108,6 +108,7 @@ BOOST_AUTO_TEST_CASE(everything_that_does_not_fit_is_named_and_nothing_changes) 
 BOOST_AUTO_TEST_CASE(a_folder_without_a_checkpoint_is_named) {
   const TemporaryFolder folder;
   Cpu cpu{{.threads = 1}};
-  BOOST_CHECK_EXCEPTION(Weights<Tiny>(cpu, folder.path()), Error,
-                        [&](const Error& e) { return holds(e, {folder.path().string(), "a run with a checkpoint"}); });
+  BOOST_CHECK_EXCEPTION(Weights<Tiny>(cpu, folder.path()), Error, [&](const Error& e) {
+    return holds(e, {folder.path().string(), "a run with a checkpoint"});
+  });
 }

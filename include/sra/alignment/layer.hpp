@@ -25,7 +25,7 @@ struct Layer<dynamic_layer> {
   int i = 0;  ///< 0: none, which every alignment refuses
   constexpr int index() const { return i; }
 };
-Layer(int) -> Layer<dynamic_layer>;
+Layer(int)->Layer<dynamic_layer>;
 
 /// Layer<I> or Layer{i}.
 template <class L>

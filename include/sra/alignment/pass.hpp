@@ -46,21 +46,22 @@ class Pass {
 
   /// Everything of a step that is fixed before the model runs.
   struct Inputs {
-    Image x;                                ///< clean images [B, H, W, C]
-    Image noise;                            ///< [B, H, W, C]
-    Times t;                                ///< [B]
-    typename Model::Condition::View condition;          ///< after dropping, as the student sees it
-    typename Model::Condition::View undropped;          ///< as the data has it
-    const float* features;                  ///< [B, feature_size], or null: numbers of the samples for the alignment
-    index_t feature_size;                   ///< numbers of one sample
+    Image x;                                    ///< clean images [B, H, W, C]
+    Image noise;                                ///< [B, H, W, C]
+    Times t;                                    ///< [B]
+    typename Model::Condition::View condition;  ///< after dropping, as the student sees it
+    typename Model::Condition::View undropped;  ///< as the data has it
+    const float* features;  ///< [B, feature_size], or null: numbers of the samples for the alignment
+    index_t feature_size;   ///< numbers of one sample
     DrawKey key;
-    Times teacher_times;                    ///< given by the caller, or empty: drawn
-    Progress progress{};                    ///< of the run
-    W* scheduled = nullptr;                 ///< room for scheduled numbers, on the device
-    W* reported = nullptr;                  ///< room for the unweighted alignment loss, on the device
+    Times teacher_times;     ///< given by the caller, or empty: drawn
+    Progress progress{};     ///< of the run
+    W* scheduled = nullptr;  ///< room for scheduled numbers, on the device
+    W* reported = nullptr;   ///< room for the unweighted alignment loss, on the device
   };
 
-  Pass(C& context, const Model& model, const Objective& objective, ParameterTable<T> teacher, Taps<N> taps, Inputs inputs)
+  Pass(C& context, const Model& model, const Objective& objective, ParameterTable<T> teacher, Taps<N> taps,
+       Inputs inputs)
       : context_(context), model_(model), objective_(objective), teacher_(teacher), taps_(taps), inputs_(inputs) {}
 
   C& context() const { return context_; }
@@ -95,9 +96,9 @@ class Pass {
       t = drawn;
     }
     const auto x = constant(quiet, inputs_.x.value), noise = constant(quiet, inputs_.noise.value);
-    const auto s = model_.condition(quiet, t, inputs_.condition);                          // [B, D]
-    const auto tokens = model_.embed(objective_.noised(x, noise, t));                      // [B, T, D]
-    const auto last = model_.run(tokens, s, layer.index(), [](int, const auto&) {});       // [B, T, D]
+    const auto s = model_.condition(quiet, t, inputs_.condition);                     // [B, D]
+    const auto tokens = model_.embed(objective_.noised(x, noise, t));                 // [B, T, D]
+    const auto last = model_.run(tokens, s, layer.index(), [](int, const auto&) {});  // [B, T, D]
     copy(context_, kept.value, last.value);
     context_.workspace().activations.pop(before);
     return kept;
@@ -111,14 +112,16 @@ class Pass {
     const auto y = make<T>(context_, shape).stop_gradient();
     if (context_.planning()) return y;
     if (inputs_.feature_size != shape.sample_size())
-      throw Error(text("pass.features: expected ", shape.sample_size(), " numbers a sample, got ", inputs_.feature_size));
+      throw Error(
+          text("pass.features: expected ", shape.sample_size(), " numbers a sample, got ", inputs_.feature_size));
     copy(context_, y.value, dense(inputs_.features, shape));
     return y;
   }
 
   /// The value of a schedule at this step as a device scalar; a captured step re-reads it.  @return one element
   Var<W, Shape<1>, C> scheduled(const Schedule& schedule) {
-    if (scheduled_ == max_scheduled) throw Error(text("alignment: expected at most ", max_scheduled, " scheduled numbers, got more"));
+    if (scheduled_ == max_scheduled)
+      throw Error(text("alignment: expected at most ", max_scheduled, " scheduled numbers, got more"));
     W* at = inputs_.scheduled + scheduled_++;
     *at = static_cast<W>(schedule(inputs_.progress));
     return constant(context_, dense(at, Shape<1>{}));

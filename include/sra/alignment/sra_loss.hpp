@@ -30,8 +30,8 @@ struct SRALoss {
   S student{};
   T teacher{};
   D distance{};
-  float t_max = 0.2f;                        ///< the teacher's time is up to this much closer to the data
-  Schedule weight = D::default_weight();     ///< of the distance in the loss
+  float t_max = 0.2f;                     ///< the teacher's time is up to this much closer to the data
+  Schedule weight = D::default_weight();  ///< of the distance in the loss
 
   /// What the alignment owns: a head, stored under the authors' keys.
   template <class Model>
@@ -45,21 +45,25 @@ struct SRALoss {
   void check() const {
     constexpr int depth = Model::config.depth;
     if constexpr (S::value != dynamic_layer && T::value != dynamic_layer)
-      static_assert(S::value <= T::value, "SRALoss<Student, Teacher>: the student's layer must not lie deeper than the teacher's");
+      static_assert(S::value <= T::value,
+                    "SRALoss<Student, Teacher>: the student's layer must not lie deeper than the teacher's");
     if constexpr (T::value != dynamic_layer)
-      static_assert(T::value <= depth, "SRALoss<Student, Teacher>: the teacher's layer must not lie beyond the model's depth");
+      static_assert(T::value <= depth,
+                    "SRALoss<Student, Teacher>: the teacher's layer must not lie beyond the model's depth");
     if constexpr (S::value != dynamic_layer)
-      static_assert(S::value <= depth, "SRALoss<Student, Teacher>: the student's layer must not lie beyond the model's depth");
+      static_assert(S::value <= depth,
+                    "SRALoss<Student, Teacher>: the student's layer must not lie beyond the model's depth");
     if (student.index() < 1)
       throw Error(text("SRALoss: the student's layer is counted from 1: got student ", student.index()));
     if (student.index() > teacher.index())
-      throw Error(text("SRALoss: the student's layer must not lie deeper than the teacher's: got student ", student.index(),
-                       ", teacher ", teacher.index()));
+      throw Error(text("SRALoss: the student's layer must not lie deeper than the teacher's: got student ",
+                       student.index(), ", teacher ", teacher.index()));
     if (teacher.index() > depth)
-      throw Error(text("SRALoss: the teacher's layer must not lie beyond the model's depth: got teacher ", teacher.index(),
-                       ", depth ", depth));
+      throw Error(text("SRALoss: the teacher's layer must not lie beyond the model's depth: got teacher ",
+                       teacher.index(), ", depth ", depth));
     if constexpr (requires { distance.check(); }) distance.check();
-    if (!(t_max >= 0.0f && t_max <= 1.0f)) throw Error(text("SRALoss: t_max: expected a number in [0, 1], got ", t_max));
+    if (!(t_max >= 0.0f && t_max <= 1.0f))
+      throw Error(text("SRALoss: t_max: expected a number in [0, 1], got ", t_max));
   }
 
   auto taps() const { return sra::taps(student); }
@@ -72,9 +76,9 @@ struct SRALoss {
   /// The weighted distance of one micro-batch.  @param pass the step  @param parameters the head  @return one number
   template <class P, class Parameters>
   auto operator()(P& pass, const Parameters& parameters) const {
-    const auto target = pass.teacher(teacher, closer_to_data(t_max));                      // [B, T, D]
-    const auto h = pass.student(student);                                                  // [B, T, D]
-    return pass.weighted(weight, distance(parameters.head(h), target));                    // [1]
+    const auto target = pass.teacher(teacher, closer_to_data(t_max));    // [B, T, D]
+    const auto h = pass.student(student);                                // [B, T, D]
+    return pass.weighted(weight, distance(parameters.head(h), target));  // [1]
   }
 };
 

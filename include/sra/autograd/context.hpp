@@ -57,10 +57,10 @@ struct Workspace {
 /// The flat buffers that a module's offsets point into.  @tparam T type of the values that products read
 template <class T>
 struct ParameterTable {
-  const T* values = nullptr;             ///< in the context's type
-  const wide_t<T>* masters = nullptr;    ///< float (double): biases, norms, embeddings
-  wide_t<T>* gradients = nullptr;        ///< null: parameters are constants
-  unsigned char* states = nullptr;       ///< one ParameterState each
+  const T* values = nullptr;           ///< in the context's type
+  const wide_t<T>* masters = nullptr;  ///< float (double): biases, norms, embeddings
+  wide_t<T>* gradients = nullptr;      ///< null: parameters are constants
+  unsigned char* states = nullptr;     ///< one ParameterState each
 };
 
 template <class T, class S, class Context>
@@ -71,8 +71,8 @@ template <Backend B, class T>
 class ContextBase {
  public:
   using backend_type = B;
-  using type = T;           ///< of token tensors
-  using wide = wide_t<T>;   ///< of statistics, per-sample values and losses
+  using type = T;          ///< of token tensors
+  using wide = wide_t<T>;  ///< of statistics, per-sample values and losses
 
   ContextBase(Workspace<B>& workspace, ParameterTable<T> table) : workspace_(&workspace), table_(table) {}
   ContextBase(const ContextBase&) = delete;

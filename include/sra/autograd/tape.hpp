@@ -12,12 +12,12 @@ namespace sra {
 
 /// Where the gradient of one traced value is, or will be.
 struct Slot {
-  void* data = nullptr;         ///< the gradient, once somebody asked for it
-  Slot* parent = nullptr;       ///< for parts of another value: the gradient lies inside the parent's
-  std::size_t offset = 0;       ///< bytes from the parent's gradient to ours
-  std::size_t bytes = 0;        ///< of the gradient, padding included
+  void* data = nullptr;            ///< the gradient, once somebody asked for it
+  Slot* parent = nullptr;          ///< for parts of another value: the gradient lies inside the parent's
+  std::size_t offset = 0;          ///< bytes from the parent's gradient to ours
+  std::size_t bytes = 0;           ///< of the gradient, padding included
   unsigned char* state = nullptr;  ///< for parameters: their ParameterState in this step
-  bool filled = false;          ///< somebody has written; the next writer adds
+  bool filled = false;             ///< somebody has written; the next writer adds
 };
 
 /// What happened to a parameter's gradient in this step.
@@ -25,8 +25,8 @@ enum ParameterState : unsigned char { unwritten = 0, written = 1, frozen = 2 };
 
 /// Host memory for records.
 inline MemorySource host_memory() {
-  return {nullptr, [](void*, std::size_t n) { return ::operator new(n, std::align_val_t{alignment_bytes}); },
-          [](void*, void* p, std::size_t) { ::operator delete(p, std::align_val_t{alignment_bytes}); }};
+  return {nullptr, [](void*, std::size_t n) { return ::operator new (n, std::align_val_t{alignment_bytes}); },
+          [](void*, void* p, std::size_t) { ::operator delete (p, std::align_val_t{alignment_bytes}); }};
 }
 
 /// Records of what was computed, in order.  A record is a lambda that captures what it keeps alive: views, slots and
@@ -51,9 +51,9 @@ class Tape {
     };
     static_assert(alignof(Node) <= alignment_bytes);
     const Arena::Mark store = store_.mark();
-    head_ = ::new (take(sizeof(Node))) Node({head_, activations, store,
-                                             [](Record* r, void* c) { static_cast<Node*>(r)->f(*static_cast<Context*>(c)); }},
-                                            f);
+    head_ = ::new (take(sizeof(Node))) Node(
+        {head_, activations, store, [](Record* r, void* c) { static_cast<Node*>(r)->f(*static_cast<Context*>(c)); }},
+        f);
     ++size_;
   }
 

@@ -140,8 +140,8 @@ struct Weight {
   using context_type = C;
 
   View<const T, S> value{};
-  wide_t<T>* gradient = nullptr;    ///< null: nobody wants it
-  unsigned char* state = nullptr;   ///< its ParameterState in this step
+  wide_t<T>* gradient = nullptr;   ///< null: nobody wants it
+  unsigned char* state = nullptr;  ///< its ParameterState in this step
 
   /// As Var::grad.
   Grad<wide_t<T>, S> grad() const {

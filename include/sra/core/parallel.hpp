@@ -56,8 +56,9 @@ class Threads {
   template <class F>
   void for_each(index_t n, F&& f) {
     using Function = std::remove_reference_t<F>;
-    for_each(n, [](void* context, index_t i, int worker) { (*static_cast<Function*>(context))(i, worker); },
-             const_cast<void*>(static_cast<const void*>(std::addressof(f))));
+    for_each(
+        n, [](void* context, index_t i, int worker) { (*static_cast<Function*>(context))(i, worker); },
+        const_cast<void*>(static_cast<const void*>(std::addressof(f))));
   }
 
   /// The same with a function and its first argument.

@@ -14,9 +14,9 @@ namespace sra {
 
 /// Where a run is.
 struct Progress {
-  index_t step = 0;     ///< finished updates
-  index_t steps = 0;    ///< of the whole run; 0 if open-ended
-  index_t epoch = 0;    ///< 0-based; 0 for endless data
+  index_t step = 0;   ///< finished updates
+  index_t steps = 0;  ///< of the whole run; 0 if open-ended
+  index_t epoch = 0;  ///< 0-based; 0 for endless data
   /// step / steps in [0, 1]; 0 if open-ended
   double fraction() const { return steps > 0 ? static_cast<double>(step) / static_cast<double>(steps) : 0.0; }
 };
@@ -26,8 +26,10 @@ class Schedule {
  public:
   /// Any trivially copyable callable double(const Progress&).
   template <class F>
-    requires(!std::is_same_v<std::remove_cvref_t<F>, Schedule> && std::is_invocable_r_v<double, const F&, const Progress&>)
-  Schedule(F f) : call_([](const void* p, const Progress& at) { return static_cast<double>((*static_cast<const F*>(p))(at)); }) {
+    requires(!std::is_same_v<std::remove_cvref_t<F>, Schedule> &&
+             std::is_invocable_r_v<double, const F&, const Progress&>)
+  Schedule(F f)
+      : call_([](const void* p, const Progress& at) { return static_cast<double>((*static_cast<const F*>(p))(at)); }) {
     static_assert(std::is_trivially_copyable_v<F> && sizeof(F) <= sizeof(state_),
                   "Schedule: the function must be trivially copyable and hold at most 48 bytes");
     ::new (static_cast<void*>(state_)) F(f);
@@ -47,7 +49,9 @@ inline Schedule constant(double value) {
 
 /// Linear from 0 to `value` over the first `warmup` steps, then constant.
 inline Schedule warmup(double value, index_t warmup) {
-  return [=](const Progress& p) { return value * std::fmin(1.0, static_cast<double>(p.step + 1) / static_cast<double>(warmup > 0 ? warmup : 1)); };
+  return [=](const Progress& p) {
+    return value * std::fmin(1.0, static_cast<double>(p.step + 1) / static_cast<double>(warmup > 0 ? warmup : 1));
+  };
 }
 
 /// Linear warm-up to `value`, then half a cosine down to `last` at the end of the run; constant in an open-ended one.

@@ -21,17 +21,17 @@ struct AdamW {
 template <class W>
 struct UpdateArgs {
   index_t first = 0, count = 0;
-  W* master = nullptr;            ///< parameters p
-  W *m = nullptr, *v = nullptr;   ///< first and second moments; not read or written if frozen
-  const W* gradient = nullptr;    ///< not read if frozen
-  W* const* ema = nullptr;        ///< [emas] moving averages, each a buffer like master
-  const W* ema_decay = nullptr;   ///< [emas]
+  W* master = nullptr;           ///< parameters p
+  W *m = nullptr, *v = nullptr;  ///< first and second moments; not read or written if frozen
+  const W* gradient = nullptr;   ///< not read if frozen
+  W* const* ema = nullptr;       ///< [emas] moving averages, each a buffer like master
+  const W* ema_decay = nullptr;  ///< [emas]
   int emas = 0;
-  W clip_scale = 1;               ///< the gradient is multiplied by this
+  W clip_scale = 1;                              ///< the gradient is multiplied by this
   W bias_correction1 = 1, bias_correction2 = 1;  ///< 1 - beta^step
   W lr = 0;
   AdamW<W> settings{};
-  bool frozen = false;            ///< p stays; the moving averages still follow
+  bool frozen = false;  ///< p stays; the moving averages still follow
 };
 
 /// 1 - beta^step, from the rounded beta that the moments are averaged with.  @param step 1 for the first update

@@ -41,15 +41,15 @@ struct View {
     return shape.samples() == 0 ? 0 : (shape.samples() - 1) * stride + (S::sample_rows - 1) * pitch + S::width;
   }
   /// Whether row r of the batch lies at data + r * pitch for every r.
-  SRA_FN constexpr bool uniform() const { return S::sample_rows == 1 || shape.samples() <= 1 || stride == pitch * S::sample_rows; }
+  SRA_FN constexpr bool uniform() const {
+    return S::sample_rows == 1 || shape.samples() <= 1 || stride == pitch * S::sample_rows;
+  }
   /// Distance between neighbouring rows of a uniform view.
   SRA_FN constexpr index_t row_stride() const { return S::sample_rows == 1 ? stride : pitch; }
   /// Whether the elements lie one after the other without gaps.
   SRA_FN constexpr bool contiguous() const { return uniform() && (shape.rows() <= 1 || row_stride() == S::width); }
 
-  SRA_FN constexpr operator View<const T, S>() const
-    requires(!std::is_const_v<T>)
-  {
+  SRA_FN constexpr operator View<const T, S>() const requires(!std::is_const_v<T>) {
     return {data, shape, pitch, stride};
   }
 };

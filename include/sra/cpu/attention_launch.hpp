@@ -14,24 +14,37 @@ namespace detail {
 
 template <int Heads, class T, class Q, class K, class Mask>
 AttentionArgs<T> attention_args(View<T, Q> q, View<T, K> k, View<T, K> v, const Mask& mask) {
-  AttentionArgs<T> args{.samples = q.shape.samples(), .heads = Heads, .queries = Q::sample_rows, .keys = K::sample_rows,
-                        .width = Q::width / Heads, .q = q.data, .k = k.data, .v = v.data,
-                        .q_token = q.pitch, .k_token = k.pitch, .v_token = v.pitch,
-                        .q_sample = q.stride, .k_sample = k.stride, .v_sample = v.stride};
+  AttentionArgs<T> args{.samples = q.shape.samples(),
+                        .heads = Heads,
+                        .queries = Q::sample_rows,
+                        .keys = K::sample_rows,
+                        .width = Q::width / Heads,
+                        .q = q.data,
+                        .k = k.data,
+                        .v = v.data,
+                        .q_token = q.pitch,
+                        .k_token = k.pitch,
+                        .v_token = v.pitch,
+                        .q_sample = q.stride,
+                        .k_sample = k.stride,
+                        .v_sample = v.stride};
   args.scale = wide_t<T>(1) / std::sqrt(static_cast<wide_t<T>>(args.width));
   if constexpr (requires { mask.group; }) {
     static_assert(Q::sample_rows == K::sample_rows && decltype(mask.group)::shape_type::sample_size() == Q::sample_rows,
                   "attention: SameGroup needs one group for every token, and as many queries as keys");
     if (mask.group.shape.samples() != args.samples)
-      throw Error(text("attention: SameGroup: expected groups of ", args.samples, " samples, got ", mask.group.shape.samples()));
-    if (!mask.group.contiguous()) throw Error("attention: SameGroup: expected groups [B, T] without gaps, got a part of a larger tensor");
+      throw Error(text("attention: SameGroup: expected groups of ", args.samples, " samples, got ",
+                       mask.group.shape.samples()));
+    if (!mask.group.contiguous())
+      throw Error("attention: SameGroup: expected groups [B, T] without gaps, got a part of a larger tensor");
     args.query_group = args.key_group = mask.group.data;
   }
   return args;
 }
 
 /// Products with queries and keys as matrices: two forward, five backward.
-inline Cost attention_cost(index_t samples, index_t queries, index_t keys, index_t width, std::size_t element, int products) {
+inline Cost attention_cost(index_t samples, index_t queries, index_t keys, index_t width, std::size_t element,
+                           int products) {
   return {double(element) * double(samples * (queries + keys) * width) * 2,
           2.0 * products * double(samples) * double(queries) * double(keys) * double(width)};
 }

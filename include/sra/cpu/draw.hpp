@@ -38,7 +38,8 @@ void times_draw(C& context, View<W, Shape<dynamic>> t, Key key, Distribution dis
 
 /// out = clamp(t − t_max u, 0, 1), u ~ U[0, 1) for each sample.
 template <ContextOn<Cpu> C, class W, class Key>
-void times_closer_to_data(C& context, View<W, Shape<dynamic>> out, View<const W, Shape<dynamic>> t, Key key, float t_max) {
+void times_closer_to_data(C& context, View<W, Shape<dynamic>> out, View<const W, Shape<dynamic>> t, Key key,
+                          float t_max) {
   launch(context, "draw_teacher_times", {2.0 * double(t.shape.batch) * sizeof(W), 0}, [&](Cpu&) {
     for (index_t b = 0; b < t.shape.batch; ++b) {
       const W u = static_cast<W>(key.rng(Purpose::teacher_time, b).uniform(0));
@@ -49,8 +50,8 @@ void times_closer_to_data(C& context, View<W, Shape<dynamic>> out, View<const W,
 
 /// kept = labels, or the null class with probability p.  @param kept, labels [B]
 template <ContextOn<Cpu> C, class Key>
-void drop_labels(C& context, View<std::int32_t, Shape<dynamic>> kept, View<const std::int32_t, Shape<dynamic>> labels, Key key,
-                 float p, std::int32_t null_class) {
+void drop_labels(C& context, View<std::int32_t, Shape<dynamic>> kept, View<const std::int32_t, Shape<dynamic>> labels,
+                 Key key, float p, std::int32_t null_class) {
   launch(context, "drop_labels", {8.0 * double(labels.shape.batch), 0}, [&](Cpu&) {
     for (index_t b = 0; b < labels.shape.batch; ++b)
       kept.data[b] = key.rng(Purpose::drop_label, b).uniform(0) < p ? null_class : labels.data[b];
@@ -70,8 +71,9 @@ void drop_rows(C& context, View<float, S> kept, View<const float, S> rows, Key k
 
 /// α, σ, α′, σ′ of each time, evaluated in double.
 template <class Path, ContextOn<Cpu> C, class W>
-void path_coefficients(C& context, View<W, Shape<dynamic>> alpha, View<W, Shape<dynamic>> sigma, View<W, Shape<dynamic>> dalpha,
-                       View<W, Shape<dynamic>> dsigma, View<const W, Shape<dynamic>> t) {
+void path_coefficients(C& context, View<W, Shape<dynamic>> alpha, View<W, Shape<dynamic>> sigma,
+                       View<W, Shape<dynamic>> dalpha, View<W, Shape<dynamic>> dsigma,
+                       View<const W, Shape<dynamic>> t) {
   launch(context, "path_coefficients", {5.0 * double(t.shape.batch) * sizeof(W), 0}, [&](Cpu&) {
     for (index_t b = 0; b < t.shape.batch; ++b) {
       const auto p = Path::at(static_cast<double>(t.data[b]));

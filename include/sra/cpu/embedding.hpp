@@ -23,23 +23,25 @@ void embedding_forward(C& context, View<T, Y> y, View<U, S> table, View<const st
 
 /// dtable[labels[b]] += dy[b] in the order of b; each task owns a block of columns.
 template <ContextOn<Cpu> C, class U, class S, class T, class Y>
-void embedding_backward(C& context, Grad<U, S> table, View<const T, Y> dy, View<const std::int32_t, Shape<dynamic>> labels) {
+void embedding_backward(C& context, Grad<U, S> table, View<const T, Y> dy,
+                        View<const std::int32_t, Shape<dynamic>> labels) {
   if (!table) return;
-  launch(context, "embedding_backward", {double(table.to.shape.size() + dy.shape.size()) * sizeof(T), 0}, [&](Cpu& cpu) {
-    constexpr index_t rows = S::extent(0);
-    for_tasks(cpu, (Y::width + lanes - 1) / lanes, [=](index_t begin, index_t end, int) {
-      for (index_t task = begin; task < end; ++task) {
-        const index_t i = task * lanes, count = Y::width - i;
-        if (table.mode == GradMode::overwrite)
-          for (index_t r = 0; r < rows; ++r) std::fill_n(table.to.row(r) + i, std::min(count, lanes), U{});
-        for (index_t b = 0; b < dy.shape.batch; ++b) {
-          U block[lanes];
-          load_block(block, dy.row(b) + i, count);
-          accumulate_block(table.to.row(labels.data[b]) + i, block, count);
-        }
-      }
-    });
-  });
+  launch(context, "embedding_backward", {double(table.to.shape.size() + dy.shape.size()) * sizeof(T), 0},
+         [&](Cpu& cpu) {
+           constexpr index_t rows = S::extent(0);
+           for_tasks(cpu, (Y::width + lanes - 1) / lanes, [=](index_t begin, index_t end, int) {
+             for (index_t task = begin; task < end; ++task) {
+               const index_t i = task * lanes, count = Y::width - i;
+               if (table.mode == GradMode::overwrite)
+                 for (index_t r = 0; r < rows; ++r) std::fill_n(table.to.row(r) + i, std::min(count, lanes), U{});
+               for (index_t b = 0; b < dy.shape.batch; ++b) {
+                 U block[lanes];
+                 load_block(block, dy.row(b) + i, count);
+                 accumulate_block(table.to.row(labels.data[b]) + i, block, count);
+               }
+             }
+           });
+         });
 }
 
 /// y = [cos(t f), sin(t f)]; products in the type of t, cosines and sines in double.

@@ -74,8 +74,8 @@ void linear_forward(C& context, View<T, Y> y, View<T, X> x, View<const T, W> w, 
 
 /// y_i = x W_iᵀ + b_i for layers at a constant distance.
 template <ContextOn<Cpu> C, class T, class Y, class X, class W, class B>
-void linear_bank_forward(C& context, View<T, Y> y, View<T, X> x, View<const T, W> w, View<wide_t<T>, B> bias, index_t stride,
-                         index_t count) {
+void linear_bank_forward(C& context, View<T, Y> y, View<T, X> x, View<const T, W> w, View<wide_t<T>, B> bias,
+                         index_t stride, index_t count) {
   for (index_t i = 0; i < count; ++i) {
     w.data += i ? stride : 0;
     bias.data += i ? stride : 0;
@@ -86,11 +86,13 @@ void linear_bank_forward(C& context, View<T, Y> y, View<T, X> x, View<const T, W
 /// u = x Wᵀ + b, y = gelu(u).
 template <ContextOn<Cpu> C, class T, class Y, class X, class W, class Bias>
 void linear_gelu_forward(C& context, View<T, Y> y, View<T, Y> u, View<T, X> x, View<const T, W> w, Bias bias) {
-  launch(context, "linear_gelu_forward", detail::product_cost(x.shape.rows(), X::width, Y::width, sizeof(T)), [&](Cpu& cpu) {
-    const Matrix<const T> wt{w.data, W::extent(1), W::extent(0), 1, w.pitch};
-    const Epilogue<T> epilogue{bias.data, y.data, y.row_stride()};
-    gemm(cpu, as_matrix("linear_gelu", u), as_matrix("linear_gelu", View<const T, X>(x)), wt, GradMode::overwrite, epilogue);
-  });
+  launch(context, "linear_gelu_forward", detail::product_cost(x.shape.rows(), X::width, Y::width, sizeof(T)),
+         [&](Cpu& cpu) {
+           const Matrix<const T> wt{w.data, W::extent(1), W::extent(0), 1, w.pitch};
+           const Epilogue<T> epilogue{bias.data, y.data, y.row_stride()};
+           gemm(cpu, as_matrix("linear_gelu", u), as_matrix("linear_gelu", View<const T, X>(x)), wt,
+                GradMode::overwrite, epilogue);
+         });
 }
 
 /// du = dy gelu′(u).  Reads 2, writes 1.
@@ -117,9 +119,8 @@ void bias_backward(C& context, View<const T, Y> dy, Grad<wide_t<T>, B> db) {
   if (!db) return;
   const index_t rows = dy.shape.rows(), chunks = (rows + detail::bias_chunk - 1) / detail::bias_chunk;
   W* partial = context.template take<W>(std::max<index_t>(1, chunks) * Y::width);
-  launch(context, "bias_backward", {double(dy.shape.size()) * sizeof(T), 0}, [&](Cpu& cpu) {
-    detail::sum_columns(cpu, Rows(dy), partial, db.to.data, db.mode == GradMode::accumulate);
-  });
+  launch(context, "bias_backward", {double(dy.shape.size()) * sizeof(T), 0},
+         [&](Cpu& cpu) { detail::sum_columns(cpu, Rows(dy), partial, db.to.data, db.mode == GradMode::accumulate); });
 }
 
 /// dx = dy W, dW = dyᵀ x, db = column sums of dy, each as its mode says.

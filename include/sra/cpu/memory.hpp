@@ -39,7 +39,12 @@ struct Rows {
 
   template <class S>
   explicit Rows(View<T, S> v)
-      : data(v.data), rows(v.shape.rows()), width(S::width), per_sample(S::sample_rows), pitch(v.pitch), stride(v.stride) {}
+      : data(v.data),
+        rows(v.shape.rows()),
+        width(S::width),
+        per_sample(S::sample_rows),
+        pitch(v.pitch),
+        stride(v.stride) {}
 
   T* row(index_t r) const { return data + r / per_sample * stride + r % per_sample * pitch; }
   /// Without gaps: all elements as one row.

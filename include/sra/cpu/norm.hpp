@@ -57,7 +57,6 @@ void norm_forward(C& context, View<T, S> y, W* stats, View<T, S> x, Shift shift,
 
 namespace detail {
 
-
 template <class S>
 index_t norm_samples_per_task(bool shared) {
   return shared ? std::max<index_t>(1, 512 / S::sample_rows) : 1;
@@ -65,8 +64,8 @@ index_t norm_samples_per_task(bool shared) {
 
 /// dx of one row, given the sums a of dn and c of dn n.
 template <class T, class S, class W, class Scale, class DX>
-[[gnu::always_inline]] inline void norm_row_backward(const DX& dx, const T* up, const T* in, const Scale& scale, index_t b,
-                                                     index_t r, W mean, W rstd, W one, W a, W c) {
+[[gnu::always_inline]] inline void norm_row_backward(const DX& dx, const T* up, const T* in, const Scale& scale,
+                                                     index_t b, index_t r, W mean, W rstd, W one, W a, W c) {
   for (index_t i = 0; i < S::width; i += lanes) {
     W dy[lanes], x[lanes], k[lanes];
     load_block(dy, up + i, columns_left<S::width>(i));
@@ -92,7 +91,8 @@ template <ContextOn<Cpu> C, class T, class S, class W, class Scale, class DX, cl
 void norm_backward(C& context, View<const T, S> dy, const W* stats, View<T, S> x, Scale scale, float one, DX dx,
                    DShift dshift, DScale dscale) {
   constexpr bool shared = Scale::broadcast == Broadcast::row;
-  constexpr index_t D = S::width, groups = Scale::broadcast == Broadcast::grouped ? decltype(dscale.to)::shape_type::sample_rows : 1;
+  constexpr index_t D = S::width,
+                    groups = Scale::broadcast == Broadcast::grouped ? decltype(dscale.to)::shape_type::sample_rows : 1;
   const index_t per_task = detail::norm_samples_per_task<S>(shared);
   const index_t tasks = (x.shape.samples() + per_task - 1) / per_task;
   W* sums = context.template take<W>(std::max<index_t>(1, tasks) * groups * 2 * D);

@@ -10,7 +10,8 @@ namespace detail {
 
 /// Order is a PatchOrder: channels_first or channels_last.  Calls f(image element, patch element) for every pair of one row of patches.
 template <int P, auto Order, class Image, class Patches, class F>
-[[gnu::always_inline]] inline void for_pairs(const Image& image, const Patches& patches, index_t b, index_t row, const F& f) {
+[[gnu::always_inline]] inline void for_pairs(const Image& image, const Patches& patches, index_t b, index_t row,
+                                             const F& f) {
   using I = typename Image::shape_type;
   constexpr index_t C = I::width, W = I::extent(2), G = W / P;
   for (index_t column = 0; column < G; ++column) {

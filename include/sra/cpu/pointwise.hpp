@@ -134,13 +134,14 @@ template <class W, class L, class G>
 struct Part {
   static constexpr Sum sum = sum_of<L, G>();
   /// Whether partial sums are kept over the rows of a task, or made for each row.
-  static constexpr bool per_row = sum == Sum::slab && (L::broadcast == Broadcast::per_row || L::broadcast == Broadcast::token);
+  static constexpr bool per_row =
+      sum == Sum::slab && (L::broadcast == Broadcast::per_row || L::broadcast == Broadcast::token);
   static constexpr bool kept = sum == Sum::sample || (sum == Sum::slab && !per_row);
 
   L leaf;
   G grad;
-  W* slab = nullptr;                                  ///< partial sums
-  index_t of_sample = 0, of_row = 0, of_block = 0;    ///< their strides
+  W* slab = nullptr;                                ///< partial sums
+  index_t of_sample = 0, of_row = 0, of_block = 0;  ///< their strides
 
   bool wanted() const {
     if constexpr (sum == Sum::none)
@@ -172,7 +173,8 @@ struct Part {
   }
 
   /// One row's contribution d.
-  [[gnu::always_inline]] void add(W (&d)[lanes], W (&sums)[lanes], index_t b, index_t r, index_t i, index_t count) const {
+  [[gnu::always_inline]] void add(W (&d)[lanes], W (&sums)[lanes], index_t b, index_t r, index_t i,
+                                  index_t count) const {
     if constexpr (kept) {
       for (int j = 0; j < lanes; ++j) sums[j] += d[j];
     } else if constexpr (sum == Sum::each) {
@@ -210,7 +212,8 @@ struct Part {
       if (!wanted()) return;
       const index_t blocks = L::single ? g.blocks() : 1, columns = L::single ? 1 : g.columns();
       constexpr bool over_samples = L::broadcast != Broadcast::sample && L::broadcast != Broadcast::per_row;
-      const index_t rows = per_row ? g.rows() : 1, outer = over_samples ? 1 : g.samples, inner = over_samples ? g.samples : 1;
+      const index_t rows = per_row ? g.rows() : 1, outer = over_samples ? 1 : g.samples,
+                    inner = over_samples ? g.samples : 1;
       for (index_t o = 0; o < outer; ++o)
         for (index_t r = 0; r < rows; ++r)
           for (index_t i = 0; i < columns; ++i) {
@@ -280,31 +283,34 @@ void pointwise_backward(C& context, S shape, Dy dy, double scale, Pack<L...> lea
     const auto g = detail::geometry(shape, true, dy, get<I>(leaves)...);
     auto parts = pack(detail::Part<W, L, G>{get<I>(leaves), get<I>(grads)}...);
     (static_cast<sra::detail::PackItem<I, detail::Part<W, L, G>>&>(parts).item.place(
-         g, [&](index_t n) { return context.template take<W>(n); }), ...);
+         g, [&](index_t n) { return context.template take<W>(n); }),
+     ...);
     launch(context, "pointwise_backward", {bytes, 0}, [&](Cpu& cpu) {
       const index_t blocks = g.blocks(), tasks = g.samples * blocks;
       const auto meets_another = [&](const auto& grad) { return (detail::overlap(grad, get<I>(grads)) || ...); };
       const bool in_order = (meets_another(get<I>(grads)) || ...);
-      detail::for_tasks_of<S>(cpu, tasks, in_order ? tasks : std::max<index_t>(1, 256 / g.rows()), [=](index_t begin, index_t end, int) {
-        for (index_t task = begin; task < end; ++task) {
-          const index_t b = task / blocks, i = task % blocks * lanes, count = g.left(i);
-          (get<I>(parts).begin(b, i, count), ...);
-          W kept[sizeof...(L)][lanes];
-          for (std::size_t k = 0; k < sizeof...(L); ++k)
-            for (int j = 0; j < lanes; ++j) kept[k][j] = 0;
-          for (index_t r = 0; r < g.rows(); ++r) {
-            W in[sizeof...(L)][lanes], d[sizeof...(L)][lanes], up[lanes];
-            (detail::load_leaf(in[I], get<I>(leaves), b, r, i, count), ...);
-            detail::load_leaf(up, dy, b, r, i, count);
-            for (int j = 0; j < lanes; ++j) Tree::pull(in, j, up[j] * static_cast<W>(scale), d);
-            (get<I>(parts).add(d[I], kept[I], b, r, i, count), ...);
-          }
-          (get<I>(parts).end(kept[I], b, i, count), ...);
-        }
-      });
+      detail::for_tasks_of<S>(cpu, tasks, in_order ? tasks : std::max<index_t>(1, 256 / g.rows()),
+                              [=](index_t begin, index_t end, int) {
+                                for (index_t task = begin; task < end; ++task) {
+                                  const index_t b = task / blocks, i = task % blocks * lanes, count = g.left(i);
+                                  (get<I>(parts).begin(b, i, count), ...);
+                                  W kept[sizeof...(L)][lanes];
+                                  for (std::size_t k = 0; k < sizeof...(L); ++k)
+                                    for (int j = 0; j < lanes; ++j) kept[k][j] = 0;
+                                  for (index_t r = 0; r < g.rows(); ++r) {
+                                    W in[sizeof...(L)][lanes], d[sizeof...(L)][lanes], up[lanes];
+                                    (detail::load_leaf(in[I], get<I>(leaves), b, r, i, count), ...);
+                                    detail::load_leaf(up, dy, b, r, i, count);
+                                    for (int j = 0; j < lanes; ++j) Tree::pull(in, j, up[j] * static_cast<W>(scale), d);
+                                    (get<I>(parts).add(d[I], kept[I], b, r, i, count), ...);
+                                  }
+                                  (get<I>(parts).end(kept[I], b, i, count), ...);
+                                }
+                              });
       (get<I>(parts).fold(g), ...);
     });
-  }(std::index_sequence_for<L...>{});
+  }
+  (std::index_sequence_for<L...>{});
 }
 
 }  // namespace sra::backend

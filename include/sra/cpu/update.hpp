@@ -123,7 +123,8 @@ void update(Cpu& cpu, const UpdateArgs<W>& args) {
 template <ContextOn<Cpu> C, class W>
 double squared_norm(C& context, const W* data, index_t count) {
   double sum = 0;
-  launch(context, "gradient_norm", {double(count) * sizeof(W), 2.0 * double(count)}, [&](Cpu& cpu) { sum = sum_of_squares(cpu, data, count); });
+  launch(context, "gradient_norm", {double(count) * sizeof(W), 2.0 * double(count)},
+         [&](Cpu& cpu) { sum = sum_of_squares(cpu, data, count); });
   return sum;
 }
 

@@ -56,8 +56,8 @@ inline constexpr index_t feature_size = [] {
 /// Where a data set writes one sample.
 template <ImageLike Sample>
 struct Row {
-  std::span<float> image;  ///< [H, W, C], row-major; all of it must be written
-  std::int32_t& label;     ///< in [0, classes), 0 if there are none
+  std::span<float> image;        ///< [H, W, C], row-major; all of it must be written
+  std::int32_t& label;           ///< in [0, classes), 0 if there are none
   std::span<float> condition{};  ///< condition_size<Sample> numbers, all of which must be written
   std::span<float> features{};   ///< feature_size<Sample> numbers, all of which must be written
 };

@@ -57,7 +57,8 @@ struct FlowMatching {
   template <Variable V, Variable X, class W>
   auto loss(V velocity, X x, X noise, View<const W, Shape<dynamic>> t) const {
     constexpr bool fits = std::is_same_v<typename V::shape, typename X::shape>;
-    static_assert(fits, "FlowMatching: the velocity must have the images' shape; models with learn_sigma are for sampling only");
+    static_assert(
+        fits, "FlowMatching: the velocity must have the images' shape; models with learn_sigma are for sampling only");
     const auto p = coefficients(x.context(), t);
     if constexpr (fits)
       return sample_mean(square(velocity - (p[2] * x + p[3] * noise)));

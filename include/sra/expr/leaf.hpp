@@ -89,7 +89,8 @@ constexpr Broadcast broadcast_of() {
 template <Broadcast B, class T, class S, class Map = void>
 struct LeafView {
   static constexpr Broadcast broadcast = B;
-  static constexpr bool single = S::width == 1 && B != Broadcast::same && B != Broadcast::token;  ///< one for the whole row
+  static constexpr bool single =
+      S::width == 1 && B != Broadcast::same && B != Broadcast::token;  ///< one for the whole row
   using type = T;
   View<const T, S> view;
   View<const std::int32_t, Map> group;
@@ -148,7 +149,7 @@ constexpr bool follows() {
 
 /// An operand: a value, a per-group value, or a constant.
 template <class L>
-concept LeafLike = Variable<L> || detail::IsGrouped<std::remove_cvref_t<L>>::value ||
-                   std::is_same_v<std::remove_cvref_t<L>, Constant>;
+concept LeafLike =
+    Variable<L> || detail::IsGrouped<std::remove_cvref_t<L>>::value || std::is_same_v<std::remove_cvref_t<L>, Constant>;
 
 }  // namespace sra

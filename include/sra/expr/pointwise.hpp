@@ -212,28 +212,21 @@ template <class E>
 concept Pointwise = LeafLike<E> || detail::IsExpr<std::remove_cvref_t<E>>::value;
 
 template <class A, class B>
-concept PointwisePair = (Pointwise<A> && (Pointwise<B> || std::is_arithmetic_v<B>)) || (std::is_arithmetic_v<A> && Pointwise<B>);
+concept PointwisePair = (Pointwise<A> && (Pointwise<B> || std::is_arithmetic_v<B>)) ||
+                        (std::is_arithmetic_v<A> && Pointwise<B>);
 
 template <class A, class B>
   requires PointwisePair<A, B>
-auto operator+(const A& a, const B& b) {
-  return detail::build<Add>(detail::lift(a), detail::lift(b));
-}
+auto operator+(const A& a, const B& b) { return detail::build<Add>(detail::lift(a), detail::lift(b)); }
 template <class A, class B>
   requires PointwisePair<A, B>
-auto operator-(const A& a, const B& b) {
-  return detail::build<Subtract>(detail::lift(a), detail::lift(b));
-}
+auto operator-(const A& a, const B& b) { return detail::build<Subtract>(detail::lift(a), detail::lift(b)); }
 template <class A, class B>
   requires PointwisePair<A, B>
-auto operator*(const A& a, const B& b) {
-  return detail::build<Multiply>(detail::lift(a), detail::lift(b));
-}
+auto operator*(const A& a, const B& b) { return detail::build<Multiply>(detail::lift(a), detail::lift(b)); }
 template <class A, class B>
   requires PointwisePair<A, B>
-auto operator/(const A& a, const B& b) {
-  return detail::build<Divide>(detail::lift(a), detail::lift(b));
-}
+auto operator/(const A& a, const B& b) { return detail::build<Divide>(detail::lift(a), detail::lift(b)); }
 template <Pointwise A>
 auto operator-(const A& a) {
   return detail::build<Negate>(detail::lift(a));
@@ -247,9 +240,7 @@ auto map(const A& a) {
 /// F applied to pairs.  F has `value(x, y)` and `pull(dy, x, y)` returning Values<T, 2>.
 template <class F, class A, class B>
   requires PointwisePair<A, B>
-auto map(const A& a, const B& b) {
-  return detail::build<F>(detail::lift(a), detail::lift(b));
-}
+auto map(const A& a, const B& b) { return detail::build<F>(detail::lift(a), detail::lift(b)); }
 
 // clang-format off
 /// x², |x|, eˣ, tanh x, σ(x), x σ(x) and gelu(x), elementwise.
@@ -266,9 +257,10 @@ template <Pointwise A> auto gelu(const A& a)    { return map<Gelu>(a); }
 /// @param e operands in any order; each has the shape Out or one that broadcasts to it (see Broadcast)
 template <class T, class Out, class Tree, class... L>
 auto evaluate(const Expr<Tree, L...>& e) {
-  static_assert((detail::follows<Out, L>() && ...),
-                "pointwise: every operand has the destination's shape or broadcasts to it: [B, D], [B], [T, D], [D], one "
-                "per row, one element, or grouped [B, G, D]");
+  static_assert(
+      (detail::follows<Out, L>() && ...),
+      "pointwise: every operand has the destination's shape or broadcasts to it: [B, D], [B], [T, D], [D], one "
+      "per row, one element, or grouped [B, G, D]");
   return e.leaves.apply([](auto... leaf) {
     auto& context = detail::first_context(leaf...);
     auto y = make<T>(context, Out{detail::batch_of(leaf...)});
@@ -285,7 +277,8 @@ auto evaluate(const Expr<Tree, L...>& e) {
           if constexpr (std::is_same_v<typename std::remove_cvref_t<decltype(kept)>::shape, Out> &&
                         std::is_same_v<typename std::remove_cvref_t<decltype(kept)>::type, T>) {
             if (kept.slot && !kept.slot->data && !kept.slot->parent && !kept.slot->state) {
-              detail::pull_others<Out, Tree, passed>(c, y.value.shape, incoming, std::index_sequence_for<L...>{}, leaf...);
+              detail::pull_others<Out, Tree, passed>(c, y.value.shape, incoming, std::index_sequence_for<L...>{},
+                                                     leaf...);
               if (hand_over(y, kept)) return;
               deposit(c, kept.grad(), dy);
               return;
@@ -302,9 +295,10 @@ auto evaluate(const Expr<Tree, L...>& e) {
 template <class Tree, class... L>
 auto eval(const Expr<Tree, L...>& e) {
   using Out = typename detail::ShapeOf<L...>::type;
-  static_assert(!std::is_void_v<Out>,
-                "pointwise: every operand has the destination's shape or broadcasts to it: [B, D], [B], [T, D], [D], one "
-                "per row, one element, or grouped [B, G, D]");
+  static_assert(
+      !std::is_void_v<Out>,
+      "pointwise: every operand has the destination's shape or broadcasts to it: [B, D], [B], [T, D], [D], one "
+      "per row, one element, or grouped [B, G, D]");
   if constexpr (!std::is_void_v<Out>)  // after the sentence above, nothing else
     return e.leaves.apply([&](const auto&... leaf) {
       using C = std::remove_cvref_t<decltype(detail::first_context(leaf...))>;

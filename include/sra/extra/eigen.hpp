@@ -17,13 +17,16 @@ namespace sra {
 template <class T, class S>
 auto as_eigen(View<T, S> view) {
   using Element = std::remove_const_t<T>;
-  using Matrix = Eigen::Matrix<Element, Eigen::Dynamic, static_cast<int>(S::width), S::width == 1 ? Eigen::ColMajor : Eigen::RowMajor>;
+  using Matrix = Eigen::Matrix<Element, Eigen::Dynamic, static_cast<int>(S::width),
+                               S::width == 1 ? Eigen::ColMajor : Eigen::RowMajor>;
   using Target = std::conditional_t<std::is_const_v<T>, const Matrix, Matrix>;
   if (!view.uniform()) throw Error("as_eigen: expected rows at one constant distance, got a part of a larger tensor");
   if constexpr (S::width == 1)
-    return Eigen::Map<Target, 0, Eigen::InnerStride<>>(view.data, view.shape.rows(), 1, Eigen::InnerStride<>(view.row_stride()));
+    return Eigen::Map<Target, 0, Eigen::InnerStride<>>(view.data, view.shape.rows(), 1,
+                                                       Eigen::InnerStride<>(view.row_stride()));
   else
-    return Eigen::Map<Target, 0, Eigen::OuterStride<>>(view.data, view.shape.rows(), S::width, Eigen::OuterStride<>(view.row_stride()));
+    return Eigen::Map<Target, 0, Eigen::OuterStride<>>(view.data, view.shape.rows(), S::width,
+                                                       Eigen::OuterStride<>(view.row_stride()));
 }
 
 }  // namespace sra

@@ -8,16 +8,16 @@ namespace sra {
 
 /// Sizes of a diffusion transformer.  A template argument: every field changes shapes or code.
 struct DiTConfig {
-  int height = 32;          ///< of the input
-  int width = 32;           ///< of the input
-  int channels = 4;         ///< of the input
-  int patch = 2;            ///< side of a patch
-  int hidden = 1152;        ///< width of a token
-  int depth = 28;           ///< blocks
-  int heads = 16;           ///< attention heads
-  int mlp_ratio = 4;        ///< width of the feed-forward layer over hidden
-  bool qk_norm = false;     ///< affine norm of queries and keys
-  bool learn_sigma = false; ///< twice the output channels (DiT)
+  int height = 32;           ///< of the input
+  int width = 32;            ///< of the input
+  int channels = 4;          ///< of the input
+  int patch = 2;             ///< side of a patch
+  int hidden = 1152;         ///< width of a token
+  int depth = 28;            ///< blocks
+  int heads = 16;            ///< attention heads
+  int mlp_ratio = 4;         ///< width of the feed-forward layer over hidden
+  bool qk_norm = false;      ///< affine norm of queries and keys
+  bool learn_sigma = false;  ///< twice the output channels (DiT)
 
   constexpr int tokens() const { return (height / patch) * (width / patch); }
   constexpr int head_width() const { return hidden / heads; }
@@ -61,9 +61,7 @@ constexpr double step_flops(const DiTConfig& c, double samples, int teacher_bloc
 namespace detail {
 
 /// Whether x is within 0.1 % of a published figure.
-constexpr bool agrees(double x, double published) {
-  return x > 0.999 * published && x < 1.001 * published;
-}
+constexpr bool agrees(double x, double published) { return x > 0.999 * published && x < 1.001 * published; }
 
 }  // namespace detail
 

@@ -41,9 +41,11 @@ void position_embedding(W* to) {
 template <DiTConfig C, class Condition_ = Classes<1000>>
 struct SiT {
   static_assert(C.hidden % C.heads == 0, "DiTConfig: hidden must be a multiple of heads");
-  static_assert(C.height % C.patch == 0 && C.width % C.patch == 0, "DiTConfig: height and width must be multiples of patch");
+  static_assert(C.height % C.patch == 0 && C.width % C.patch == 0,
+                "DiTConfig: height and width must be multiples of patch");
   static_assert(C.hidden % 4 == 0, "DiTConfig: hidden must be a multiple of 4, for the position embedding");
-  static_assert(C.depth >= 1 && C.channels >= 1 && C.mlp_ratio >= 1, "DiTConfig: depth, channels and mlp_ratio must be positive");
+  static_assert(C.depth >= 1 && C.channels >= 1 && C.mlp_ratio >= 1,
+                "DiTConfig: depth, channels and mlp_ratio must be positive");
 
   static constexpr DiTConfig config = C;
   using Condition = Condition_;
@@ -95,7 +97,8 @@ struct SiT {
     const Linear<C.hidden, 6 * C.hidden, init::Zero>& first = blocks[0].modulation;
     const index_t stride = C.depth > 1 ? blocks[C.depth > 1].modulation.weight.offset - first.weight.offset : 0;
     const index_t states = C.depth > 1 ? blocks[C.depth > 1].modulation.weight.ordinal - first.weight.ordinal : 0;
-    const auto m = linear_bank(s, weight(c, first.weight), leaf(c, first.bias), stride, states, last);  // last x [B, 6 D]
+    const auto m =
+        linear_bank(s, weight(c, first.weight), leaf(c, first.bias), stride, states, last);  // last x [B, 6 D]
     const X turns[2] = {kept_between(x), kept_between(x)};
     for (int i = 0; i < last; ++i) {
       x = keep(turns[i % 2], [&] { return blocks[static_cast<std::size_t>(i)](x, m[i]); });  // [B, T, D]
@@ -108,8 +111,8 @@ struct SiT {
   /// @return [B, H, W, C'], C' = C, or 2 C with learn_sigma: the velocity
   template <Variable X, class W, class OnBlock>
   auto operator()(X x, View<const W, Shape<dynamic>> t, typename Condition::View y, OnBlock&& on_block) const {
-    const auto s = condition(x.context(), t, y);                                           // [B, D]
-    const auto tokens = run(embed(x), s, C.depth, on_block);                               // [B, T, D]
+    const auto s = condition(x.context(), t, y);              // [B, D]
+    const auto tokens = run(embed(x), s, C.depth, on_block);  // [B, T, D]
     return unpatchify<C.patch, PatchOrder::channels_last, C.height, C.width>(final_layer(tokens, s));
   }
   template <Variable X, class W>
@@ -144,8 +147,8 @@ struct SiT {
 template <class Model>
 std::string summary() {
   constexpr DiTConfig c = Model::config;
-  std::string s = text(c.height, "x", c.width, "x", c.channels, " patch ", c.patch, " hidden ", c.hidden, " depth ", c.depth,
-                       " heads ", c.heads, " mlp_ratio ", c.mlp_ratio);
+  std::string s = text(c.height, "x", c.width, "x", c.channels, " patch ", c.patch, " hidden ", c.hidden, " depth ",
+                       c.depth, " heads ", c.heads, " mlp_ratio ", c.mlp_ratio);
   if (c.qk_norm) s += " qk_norm";
   if (c.learn_sigma) s += " learn_sigma";
   return text(s, " condition ", Model::Condition::name, " ", Model::Condition::count);
@@ -161,7 +164,8 @@ std::string describe(const Model& model) {
     lines += text(name, " ", to_string(typename P::shape{}), " ", P::size, "\n");
     total += P::size;
   });
-  return lines + text("parameters ", total, ", forward GFLOP per image ", std::round(Model::config.depth * block_flops(Model::config, 1) / 1e7) / 100, "\n");
+  return lines + text("parameters ", total, ", forward GFLOP per image ",
+                      std::round(Model::config.depth * block_flops(Model::config, 1) / 1e7) / 100, "\n");
 }
 
 // Published sizes with the alignment head (4 D² + 3 D), arXiv:2505.02831 and its released checkpoints.

@@ -33,7 +33,8 @@ struct HeadNorm {
   auto operator()(X x) const {
     using T = typename X::type;
     using Heads = Shape<dynamic, X::shape::width / Width, Width>;
-    if (!x.value.uniform()) throw Error("HeadNorm: expected rows at one constant distance, got a part of a larger tensor");
+    if (!x.value.uniform())
+      throw Error("HeadNorm: expected rows at one constant distance, got a part of a larger tensor");
     const index_t tokens = x.value.shape.rows();
     auto heads = part_of(x, View<T, Heads>{x.value.data, Heads{tokens}, Width, x.value.row_stride()});
     auto& c = x.context();
@@ -77,8 +78,8 @@ struct Attention<Width, Heads, true> {
 
   template <Variable X, class Mask = NoMask>
   X operator()(X x, Mask mask = {}) const {
-    auto [q, k, v] = split<3>(qkv(x));                                              // each [B, T, D]
-    return proj(attention<Heads>(q_norm(q), k_norm(k), v, mask));                   // [B, T, D]
+    auto [q, k, v] = split<3>(qkv(x));                             // each [B, T, D]
+    return proj(attention<Heads>(q_norm(q), k_norm(k), v, mask));  // [B, T, D]
   }
 };
 

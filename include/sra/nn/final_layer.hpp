@@ -22,8 +22,8 @@ struct FinalLayer {
   /// @param x [B, T, D]  @param s [B, D] silu of the condition  @return [B, T, Out]
   template <Variable X, Variable S>
   auto operator()(X x, S s) const {
-    auto [shift, scale] = split<2>(modulation(s));                                         // each [B, D]
-    return linear(modulated_norm(x, shift, scale));                                        // [B, T, Out]
+    auto [shift, scale] = split<2>(modulation(s));   // each [B, D]
+    return linear(modulated_norm(x, shift, scale));  // [B, T, Out]
   }
 };
 

@@ -24,7 +24,8 @@ struct XavierUniform {
   template <class W>
   static void fill(W* to, index_t size, index_t fan_out, index_t fan_in, const Rng& rng) {
     const double bound = std::sqrt(6.0 / static_cast<double>(fan_in + fan_out));
-    for (index_t i = 0; i < size; ++i) to[i] = static_cast<W>(bound * (2.0 * static_cast<double>(rng.uniform(i)) - 1.0));
+    for (index_t i = 0; i < size; ++i)
+      to[i] = static_cast<W>(bound * (2.0 * static_cast<double>(rng.uniform(i)) - 1.0));
   }
 };
 

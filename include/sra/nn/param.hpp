@@ -48,7 +48,9 @@ concept Parameter = detail::IsParam<std::remove_cvref_t<P>>::value;
 /// A module: plain structure with `static void visit(auto& self, auto&& f)` that calls f(name, field) for every parameter and
 /// sub-module, in PyTorch's order and under PyTorch's names.
 template <class M>
-concept Module = requires(M& m) { std::remove_cvref_t<M>::visit(m, [](const char*, auto&) {}); };
+concept Module = requires(M& m) {
+  std::remove_cvref_t<M>::visit(m, [](const char*, auto&) {});
+};
 
 namespace detail {
 
@@ -120,7 +122,8 @@ void place_fields(M& module, index_t& offset, std::int32_t& ordinal) {
 /// Gives every parameter its offset and number, beginning at `offset`.  @return the end, a multiple of 64
 template <Module M>
 index_t place(M& module, index_t offset = 0, std::int32_t ordinal = 0) {
-  static_assert(std::is_empty_v<M> || detail::visited_size<M>() == sizeof(M), "place: visit() must reach every parameter of the module and the module hold nothing else");
+  static_assert(std::is_empty_v<M> || detail::visited_size<M>() == sizeof(M),
+                "place: visit() must reach every parameter of the module and the module hold nothing else");
   detail::place_fields(module, offset, ordinal);
   return offset;
 }

@@ -49,7 +49,8 @@ Q attention(Q q, K k, V v, Mask mask = {}) {
 template <int Heads, Variable QKV, class Mask = NoMask>
 auto self_attention(QKV qkv, Mask mask = {}) {
   using S = typename QKV::shape;
-  static_assert(S::rank == 3 && S::width % (3 * Heads) == 0, "self_attention<Heads>: qkv is [B, T, 3 D], D a multiple of Heads");
+  static_assert(S::rank == 3 && S::width % (3 * Heads) == 0,
+                "self_attention<Heads>: qkv is [B, T, 3 D], D a multiple of Heads");
   using Out = with_last<S, S::width / 3>;
   using W = typename QKV::context_type::wide;
   auto o = make<typename QKV::type>(qkv.context(), Out{qkv.batch()});
@@ -63,8 +64,8 @@ auto self_attention(QKV qkv, Mask mask = {}) {
   return record(o, [=](auto& c, auto dy) {
     const auto d = qkv.grad();
     using G = Grad<typename QKV::type, Out>;
-    attention_backward<Heads>(c, dy, o.value, lse, third(v, 0), third(v, 1), third(v, 2), mask, G{third(d.to, 0), d.mode},
-                              G{third(d.to, 1), d.mode}, G{third(d.to, 2), d.mode});
+    attention_backward<Heads>(c, dy, o.value, lse, third(v, 0), third(v, 1), third(v, 2), mask,
+                              G{third(d.to, 0), d.mode}, G{third(d.to, 1), d.mode}, G{third(d.to, 2), d.mode});
   });
 }
 

@@ -17,7 +17,8 @@ namespace detail {
 template <class W, class Bias, class S>
 constexpr void check_linear() {
   static_assert(W::shape::rank == 2, "linear: the weight is [out, in]");
-  static_assert(S::width == W::shape::extent(1), "linear: the last extent of the input must equal the weight's input width");
+  static_assert(S::width == W::shape::extent(1),
+                "linear: the last extent of the input must equal the weight's input width");
   if constexpr (!std::is_same_v<Bias, NoBias>)
     static_assert(Bias::shape::rank == 1 && Bias::shape::width == W::shape::extent(0),
                   "linear: the bias must be as wide as the weight's output");
@@ -119,7 +120,8 @@ auto linear_gelu(const Input& input, W weight, Bias bias) {
     const auto dx = x.grad();
     const auto dw = weight.grad();
     const auto db = bias.grad();
-    linear_backward(c, View<const typename X::type, typename decltype(y)::shape>(du), x.value, weight.value, dx, dw, db);
+    linear_backward(c, View<const typename X::type, typename decltype(y)::shape>(du), x.value, weight.value, dx, dw,
+                    db);
   });
 }
 

@@ -33,11 +33,13 @@ template <Variable X, LeafLike S>
 X modulated_norm(X x, S shift, S scale, float eps = 1e-6f) {
   using Out = typename X::shape;
   static_assert(S::shape::width == Out::width, "modulated_norm: shift and scale must have the width of x");
-  static_assert(detail::per_sample<Out, S>(), "modulated_norm: shift and scale must be per sample, [B, D], or grouped, [B, G, D]");
+  static_assert(detail::per_sample<Out, S>(),
+                "modulated_norm: shift and scale must be per sample, [B, D], or grouped, [B, G, D]");
   detail::batch_of(x, shift, scale);  // throws unless all have one
   auto y = x.like();
   auto* stats = x.template per_row<2, typename X::context_type::wide>();
-  norm_forward(x.context(), y.value, stats, x.value, detail::leaf_view<Out>(shift), detail::leaf_view<Out>(scale), 1.0f, eps);
+  norm_forward(x.context(), y.value, stats, x.value, detail::leaf_view<Out>(shift), detail::leaf_view<Out>(scale), 1.0f,
+               eps);
   return record(y, [=](auto& c, auto dy) {
     const auto dx = x.grad();
     const auto dshift = shift.grad();
@@ -52,7 +54,8 @@ X modulated_norm(X x, S shift, S scale, float eps = 1e-6f) {
 template <Variable X, Variable P>
 X affine_norm(X x, P weight, P bias, float eps = 1e-5f) {
   using Out = typename X::shape;
-  static_assert(P::shape::rank == 1 && P::shape::width == Out::width, "affine_norm: weight and bias must be [D], the width of x");
+  static_assert(P::shape::rank == 1 && P::shape::width == Out::width,
+                "affine_norm: weight and bias must be [D], the width of x");
   auto y = make_dense<typename X::type>(x.context(), x.value.shape);
   auto* stats = x.template per_row<2, typename X::context_type::wide>();
   norm_forward(x.context(), y.value, stats, x.value, detail::row_view(bias), detail::row_view(weight), 0.0f, eps);

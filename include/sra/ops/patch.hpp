@@ -30,7 +30,8 @@ template <int P, PatchOrder Order, index_t H, index_t W, Variable X>
 auto unpatchify(X x) {
   using S = typename X::shape;
   static_assert(S::rank == 3 && S::batched && S::width % (P * P) == 0, "unpatchify<P>: patches are [B, T, P P C]");
-  static_assert(S::extent(1) == (H / P) * (W / P), "unpatchify<P, Order, H, W>: (H/P) (W/P) must be the number of tokens");
+  static_assert(S::extent(1) == (H / P) * (W / P),
+                "unpatchify<P, Order, H, W>: (H/P) (W/P) must be the number of tokens");
   using Out = Shape<dynamic, H, W, S::width / (P * P)>;
   auto y = make<typename X::type>(x.context(), Out{x.batch()});
   image_from_patches<P, Order>(x.context(), Grad<typename X::type, Out>{y.value, GradMode::overwrite},

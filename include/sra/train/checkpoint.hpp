@@ -32,10 +32,12 @@ struct RunState {
 
 namespace detail {
 
-inline index_t parse_integer(const std::string& who, const std::string& key, const std::map<std::string, std::string>& from) {
+inline index_t parse_integer(const std::string& who, const std::string& key,
+                             const std::map<std::string, std::string>& from) {
   const auto at = from.find(key);
   index_t value = 0;
-  if (at == from.end()) throw Error(text(who, ": expected metadata \"", key, "\", got none: not a checkpoint of this library"));
+  if (at == from.end())
+    throw Error(text(who, ": expected metadata \"", key, "\", got none: not a checkpoint of this library"));
   const auto [end, code] = std::from_chars(at->second.data(), at->second.data() + at->second.size(), value);
   if (code != std::errc{} || end != at->second.data() + at->second.size() || value < 0)
     throw Error(text(who, ": metadata \"", key, "\": expected a number, got \"", at->second, "\""));
@@ -68,9 +70,11 @@ template <class S>
 void save_checkpoint(const std::filesystem::path& path, const S& store, const RunState& run) {
   SafeTensorsWriter writer;
   using W = typename S::W;
-  detail::for_each_tensor(store.parameters(), store.emas(), [&](const std::string& key, const ParamInfo& p, int buffer) {
-    writer.add(key, p.shape, std::span<const W>(detail::buffer_of(store, buffer) + p.offset, static_cast<std::size_t>(p.size)));
-  });
+  detail::for_each_tensor(
+      store.parameters(), store.emas(), [&](const std::string& key, const ParamInfo& p, int buffer) {
+        writer.add(key, p.shape,
+                   std::span<const W>(detail::buffer_of(store, buffer) + p.offset, static_cast<std::size_t>(p.size)));
+      });
   writer.set_metadata("format", std::to_string(checkpoint_format));
   writer.set_metadata("step", std::to_string(run.step));
   writer.set_metadata("skipped", std::to_string(run.skipped));
@@ -83,7 +87,8 @@ void save_checkpoint(const std::filesystem::path& path, const S& store, const Ru
 /// @param emas number of averages  @param expected settings that the file's must equal
 /// @throws Error with every difference of names, shapes and settings
 template <class W>
-std::pair<SafeTensors, RunState> open_checkpoint(const std::filesystem::path& path, const std::vector<ParamInfo>& parameters, int emas,
+std::pair<SafeTensors, RunState> open_checkpoint(const std::filesystem::path& path,
+                                                 const std::vector<ParamInfo>& parameters, int emas,
                                                  const std::map<std::string, std::string>& expected) {
   const std::string who = "checkpoint: " + path.string();
   SafeTensors file(path);
@@ -101,26 +106,30 @@ std::pair<SafeTensors, RunState> open_checkpoint(const std::filesystem::path& pa
     if (has != value) different += text("\n  ", key, ": the run has \"", has, "\", the program \"", value, "\"");
   }
   for (const auto& [name, value] : meta)
-    if (const std::string key = name.starts_with("setting.") ? name.substr(8) : ""; !key.empty() && !expected.contains(key))
+    if (const std::string key = name.starts_with("setting.") ? name.substr(8) : "";
+        !key.empty() && !expected.contains(key))
       different += text("\n  ", key, ": the run has \"", value, "\", the program nothing");
   if (!different.empty()) throw Error(text(who, ": cannot resume with another configuration:", different));
   std::vector<TensorSpec> specs;
   detail::for_each_tensor(parameters, emas, [&](const std::string& key, const ParamInfo& p, int) {
     specs.push_back({key, std::string(dtype_of<W>()), p.shape});
   });
-  if (const std::string lines = diff(specs, file); !lines.empty()) throw Error(text(who, ": does not fit the model:\n", lines));
+  if (const std::string lines = diff(specs, file); !lines.empty())
+    throw Error(text(who, ": does not fit the model:\n", lines));
   return {std::move(file), std::move(run)};
 }
 
 /// Reads a checkpoint into the store, which is not touched before everything has been compared.
 template <class S>
-RunState load_checkpoint(const std::filesystem::path& path, S& store, const std::map<std::string, std::string>& expected) {
+RunState load_checkpoint(const std::filesystem::path& path, S& store,
+                         const std::map<std::string, std::string>& expected) {
   using W = typename S::W;
   const auto [file, run] = open_checkpoint<W>(path, store.parameters(), store.emas(), expected);
-  detail::for_each_tensor(store.parameters(), store.emas(), [&, &opened = file](const std::string& key, const ParamInfo& p, int buffer) {
-    const auto bytes = opened.bytes(*opened.find(key));
-    std::memcpy(detail::buffer_of(store, buffer) + p.offset, bytes.data(), bytes.size());
-  });
+  detail::for_each_tensor(store.parameters(), store.emas(),
+                          [&, &opened = file](const std::string& key, const ParamInfo& p, int buffer) {
+                            const auto bytes = opened.bytes(*opened.find(key));
+                            std::memcpy(detail::buffer_of(store, buffer) + p.offset, bytes.data(), bytes.size());
+                          });
   return run;
 }
 

@@ -24,10 +24,10 @@ namespace sra {
 /// A micro-batch in the memory of the backend.
 template <class Model>
 struct MicroBatch {
-  View<const float, typename Model::ImageShape> images;    ///< [B, H, W, C]
-  typename Model::Condition::View condition;               ///< labels [B], vectors [B, K], or nothing
-  const float* features = nullptr;                         ///< [B, feature_size] for the alignment, or none
-  index_t feature_size = 0;                                ///< numbers of one sample
+  View<const float, typename Model::ImageShape> images;  ///< [B, H, W, C]
+  typename Model::Condition::View condition;             ///< labels [B], vectors [B, K], or nothing
+  const float* features = nullptr;                       ///< [B, feature_size] for the alignment, or none
+  index_t feature_size = 0;                              ///< numbers of one sample
 };
 
 /// A batch of a data set as the model takes it; the batch must outlive it.
@@ -47,33 +47,33 @@ MicroBatch<Model> micro_batch(const Batch<Sample>& batch) {
 /// For tests against other implementations, and for paired comparisons.
 template <class Model, class W>
 struct Draws {
-  View<const W, Shape<dynamic>> times{};                            ///< [B] in [0, 1]
-  View<const W, Shape<dynamic>> teacher_times{};                    ///< [B] in [0, 1]
-  View<const float, typename Model::ImageShape> noise{};            ///< [B, H, W, C]
-  bool condition_is_dropped = false;                                ///< the condition already is as the student sees it
+  View<const W, Shape<dynamic>> times{};                  ///< [B] in [0, 1]
+  View<const W, Shape<dynamic>> teacher_times{};          ///< [B] in [0, 1]
+  View<const float, typename Model::ImageShape> noise{};  ///< [B, H, W, C]
+  bool condition_is_dropped = false;                      ///< the condition already is as the student sees it
 };
 
 /// What a micro-batch cost, read after the step.
 struct Losses {
-  double denoising = 0;   ///< mean over the batch
-  double alignment = 0;   ///< unweighted
-  double weight = 0;      ///< of the alignment
-  double total = 0;       ///< denoising + weight · alignment
+  double denoising = 0;  ///< mean over the batch
+  double alignment = 0;  ///< unweighted
+  double weight = 0;     ///< of the alignment
+  double total = 0;      ///< denoising + weight · alignment
 };
 
 /// What an update did.
 struct UpdateReport {
-  double gradient_norm = 0;   ///< before clipping
-  bool skipped = false;       ///< the norm was not finite, or above 1e18 after clipping: nothing was changed
+  double gradient_norm = 0;  ///< before clipping
+  bool skipped = false;      ///< the norm was not finite, or above 1e18 after clipping: nothing was changed
 };
 
 /// Settings of the update.
 struct UpdateSettings {
   double lr = 1e-4;
   AdamW<double> adamw{};
-  double clip = 1.0;                           ///< largest gradient norm; 0: no clipping
-  std::vector<double> ema_decay{0.9999};       ///< the first average is the teacher
-  bool ema_warmup = true;                      ///< decay min(decay, (1 + n) / (10 + n)) at update n
+  double clip = 1.0;                      ///< largest gradient norm; 0: no clipping
+  std::vector<double> ema_decay{0.9999};  ///< the first average is the teacher
+  bool ema_warmup = true;                 ///< decay min(decay, (1 + n) / (10 + n)) at update n
 };
 
 /// Computes losses, gradients and updates of one model with one alignment.
@@ -160,12 +160,19 @@ class Engine {
       ema_.push_back(store_.ema(i));
       decay_.push_back(static_cast<W>(s.ema_warmup ? std::min(d, (1 + n) / (10 + n)) : d));
     }
-    const AdamW<W> adamw{static_cast<W>(s.adamw.beta1), static_cast<W>(s.adamw.beta2),
-                         static_cast<W>(s.adamw.eps), static_cast<W>(s.adamw.weight_decay)};
-    UpdateArgs<W> args{.master = store_.master(), .m = store_.first_moment(), .v = store_.second_moment(),
-                       .gradient = store_.gradient(), .ema = ema_.data(), .ema_decay = decay_.data(), .emas = store_.emas(),
-                       .clip_scale = static_cast<W>(clip), .bias_correction1 = bias_correction(adamw.beta1, update + 1),
-                       .bias_correction2 = bias_correction(adamw.beta2, update + 1), .lr = static_cast<W>(s.lr),
+    const AdamW<W> adamw{static_cast<W>(s.adamw.beta1), static_cast<W>(s.adamw.beta2), static_cast<W>(s.adamw.eps),
+                         static_cast<W>(s.adamw.weight_decay)};
+    UpdateArgs<W> args{.master = store_.master(),
+                       .m = store_.first_moment(),
+                       .v = store_.second_moment(),
+                       .gradient = store_.gradient(),
+                       .ema = ema_.data(),
+                       .ema_decay = decay_.data(),
+                       .emas = store_.emas(),
+                       .clip_scale = static_cast<W>(clip),
+                       .bias_correction1 = bias_correction(adamw.beta1, update + 1),
+                       .bias_correction2 = bias_correction(adamw.beta2, update + 1),
+                       .lr = static_cast<W>(s.lr),
                        .settings = adamw};
     for_ranges([&](index_t first, index_t count, bool updated) {
       args.first = first;
@@ -199,7 +206,8 @@ class Engine {
     return micro;
   }
 
-  void forward_backward(const MicroBatch<Model>& batch, DrawKey key, const Draws<Model, W>& draws, float dropout, double share) {
+  void forward_backward(const MicroBatch<Model>& batch, DrawKey key, const Draws<Model, W>& draws, float dropout,
+                        double share) {
     constexpr std::size_t taps = decltype(align_.taps())::size;
     C context(workspace_, store_.student());
     const auto& model = store_.module().model;
@@ -220,20 +228,21 @@ class Engine {
     const auto condition =
         draws.condition_is_dropped ? batch.condition : Model::Condition::drop(context, batch.condition, key, dropout);
     P pass(context, model, objective_, store_.averaged(0), align_.taps(),
-           {x, noise, t, condition, batch.condition, batch.features, batch.feature_size, key, draws.teacher_times, progress_,
-            scheduled_, losses_ + 1});
-    const auto velocity = model(objective_.noised(x, noise, t), t, condition, [&](int i, const auto& tokens) { pass.on_block(i, tokens); });
-    const auto denoising = objective_.loss(velocity, x, noise, t);                         // [B]
+           {x, noise, t, condition, batch.condition, batch.features, batch.feature_size, key, draws.teacher_times,
+            progress_, scheduled_, losses_ + 1});
+    const auto velocity = model(objective_.noised(x, noise, t), t, condition,
+                                [&](int i, const auto& tokens) { pass.on_block(i, tokens); });
+    const auto denoising = objective_.loss(velocity, x, noise, t);  // [B]
     if constexpr (std::is_same_v<Align, NoAlignment>) {
-      const auto total = mean(denoising);                                                  // [1]
+      const auto total = mean(denoising);  // [1]
       keep(context, denoising.value, total.value);
       backward(total, static_cast<W>(share));
     } else {
-      const auto guidance = align_(pass, store_.module().extra);                           // [1]
+      const auto guidance = align_(pass, store_.module().extra);  // [1]
       constexpr bool one_number = std::is_same_v<detail::ShapeOfExpr<decltype(guidance)>, Shape<1>>;
       static_assert(one_number, "Trainer: the alignment must return one number, as mean() and pass.weighted() do");
       if constexpr (one_number) {
-        Var<W, Shape<1>, C> total = mean(denoising) + guidance;                            // [1]
+        Var<W, Shape<1>, C> total = mean(denoising) + guidance;  // [1]
         keep(context, denoising.value, total.value);
         backward(total, static_cast<W>(share));
       }

@@ -15,24 +15,24 @@ namespace sra {
 /// Settings of a Trainer; the defaults are the authors' where they have one (arXiv:2505.02831, released code).
 template <class Align, class Objective>
 struct TrainerOptions {
-  std::string run{};                    ///< folder of checkpoints, log and pictures; resumed if it exists; empty: nothing is written
-  index_t batch = 256;                  ///< samples per update
-  index_t accumulate = 1;               ///< micro-batches per update; divides batch
-  std::uint64_t seed = 0;               ///< of everything random
+  std::string run{};       ///< folder of checkpoints, log and pictures; resumed if it exists; empty: nothing is written
+  index_t batch = 256;     ///< samples per update
+  index_t accumulate = 1;  ///< micro-batches per update; divides batch
+  std::uint64_t seed = 0;  ///< of everything random
   Schedule lr = constant(1e-4);
   AdamW<double> adamw{};
-  double clip = 1.0;                    ///< largest gradient norm; 0: no clipping
-  std::vector<double> ema{0.9999};      ///< decays; the first average is the teacher and what samplers use
-  bool ema_warmup = true;               ///< decay min(decay, (1 + n) / (10 + n)) at update n
-  float condition_dropout = 0.1f;       ///< probability that a sample's condition becomes the null condition
+  double clip = 1.0;                ///< largest gradient norm; 0: no clipping
+  std::vector<double> ema{0.9999};  ///< decays; the first average is the teacher and what samplers use
+  bool ema_warmup = true;           ///< decay min(decay, (1 + n) / (10 + n)) at update n
+  float condition_dropout = 0.1f;   ///< probability that a sample's condition becomes the null condition
   Align align{};
   Objective objective{};
-  std::vector<std::string> frozen{};    ///< name patterns of parameters that are not updated; '*' stands for anything
-  int max_skipped = 10;                 ///< non-finite steps in a row that are an error
-  int keep = 3;                         ///< newest checkpoints that stay
-  int threads = 0;                      ///< 0: the cores of this process
-  int readers = 1;                      ///< threads that read data ahead
-  bool quiet = false;                   ///< step.log() writes its file only
+  std::vector<std::string> frozen{};  ///< name patterns of parameters that are not updated; '*' stands for anything
+  int max_skipped = 10;               ///< non-finite steps in a row that are an error
+  int keep = 3;                       ///< newest checkpoints that stay
+  int threads = 0;                    ///< 0: the cores of this process
+  int readers = 1;                    ///< threads that read data ahead
+  bool quiet = false;                 ///< step.log() writes its file only
 };
 
 /// Whether a name matches a pattern in which '*' stands for any run of characters.

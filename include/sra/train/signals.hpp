@@ -37,7 +37,7 @@ class SignalGuard {
     static std::atomic<int> value{0};
     return value;
   }
-  struct sigaction before_[2] {};
+  struct sigaction before_[2]{};
 };
 
 }  // namespace sra

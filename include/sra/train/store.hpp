@@ -61,8 +61,8 @@ struct ParamInfo {
 
 namespace detail {
 
-[[gnu::noinline]] inline void list_param(std::vector<ParamInfo>& list, const std::string& name, const index_t* extents, int rank,
-                                         index_t offset, index_t size, ParamKind kind) {
+[[gnu::noinline]] inline void list_param(std::vector<ParamInfo>& list, const std::string& name, const index_t* extents,
+                                         int rank, index_t offset, index_t size, ParamKind kind) {
   list.push_back({name, {extents, extents + rank}, offset, size, kind});
 }
 
@@ -91,8 +91,7 @@ class Store {
   static_assert(std::is_same_v<T, W>, "Store: values in another type than the masters are not supported yet");
 
   /// @param emas number of averages, at least 1; the first is the teacher
-  Store(B& backend, int emas)
-      : size_(place(module_)), list_(parameters_of(module_)), states_(list_.size(), unwritten) {
+  Store(B& backend, int emas) : size_(place(module_)), list_(parameters_of(module_)), states_(list_.size(), unwritten) {
     const MemorySource source = MemorySource::of(backend);
     for (Memory* m : {&master_, &m_, &v_, &gradient_}) *m = zeroed(source);
     for (int i = 0; i < emas; ++i) ema_.push_back(zeroed(source));

@@ -41,9 +41,10 @@ class TrainLoop {
   using Model = std::remove_cvref_t<decltype(std::declval<Trainer&>().model())>;
   static_assert(std::is_same_v<typename D::Sample::shape, typename Model::ImageShape>,
                 "Trainer::train: the data's images must have the model's height, width and channels");
-  static_assert(requires { Model::Condition::null_class; } || Model::Condition::count == 0 ||
-                    condition_size<typename D::Sample> == Model::Condition::count,
-                "Trainer::train: the data's condition must be as wide as the model's: condition_size of the sample's type");
+  static_assert(
+      requires { Model::Condition::null_class; } || Model::Condition::count == 0 ||
+          condition_size<typename D::Sample> == Model::Condition::count,
+      "Trainer::train: the data's condition must be as wide as the model's: condition_size of the sample's type");
 
   /// One finished update.
   class Step {
@@ -59,7 +60,9 @@ class TrainLoop {
     /// Writes the run's log and shows progress: means since the last call.
     void log() { loop_->log(); }
     /// Writes a checkpoint.
-    void save() { loop_->aside([&] { loop_->trainer_.save(); }); }
+    void save() {
+      loop_->aside([&] { loop_->trainer_.save(); });
+    }
 
     /// The denoising loss on fixed draws, of the averaged and of the live weights; writes the log and shows it.  Without a data
     /// set of its own it takes the run's: of an endless source pictures that are never trained on, of a finite one
@@ -101,15 +104,20 @@ class TrainLoop {
   };
 
   TrainLoop(Trainer& trainer, const D& data, index_t steps)
-      : trainer_(trainer), data_(data), steps_(steps), micro_(trainer.options().batch / trainer.options().accumulate),
+      : trainer_(trainer),
+        data_(data),
+        steps_(steps),
+        micro_(trainer.options().batch / trainer.options().accumulate),
         source_(std::make_unique<Prefetcher<D>>(
-            data, PrefetchOptions{.seed = trainer.options().seed, .batch = micro_, .threads = trainer.options().readers})) {
+            data,
+            PrefetchOptions{.seed = trainer.options().seed, .batch = micro_, .threads = trainer.options().readers})) {
     index_t items = 0;
     if constexpr (Finite<D>) items = static_cast<index_t>(data.size());
     trainer_.set_length(steps, items);
     if constexpr (requires { Model::Condition::null_class; })
       if (const auto classes = class_count(data); classes && *classes > Model::Condition::count)
-        throw Error(text("Trainer::train: expected data of at most ", Model::Condition::count, " classes, got ", *classes));
+        throw Error(
+            text("Trainer::train: expected data of at most ", Model::Condition::count, " classes, got ", *classes));
   }
 
   TrainLoop(const TrainLoop&) = delete;
@@ -137,12 +145,14 @@ class TrainLoop {
       trainer_.set_stopped(trainer_.step_number() < steps_);
       if (trainer_.step_number() != trainer_.saved_step()) trainer_.save();
       progress_.finish();
-      if (asked && !trainer_.options().quiet) std::fprintf(stderr, "stopped by a signal after step %lld\n", static_cast<long long>(trainer_.step_number()));
+      if (asked && !trainer_.options().quiet)
+        std::fprintf(stderr, "stopped by a signal after step %lld\n", static_cast<long long>(trainer_.step_number()));
       signals_.reset();
       return;
     }
     const auto first = trainer_.step_number() * trainer_.options().accumulate;
-    const auto& report = trainer_.accumulated_step([&](index_t k) { return micro_batch<Model>(source_->get(first + k)); });
+    const auto& report =
+        trainer_.accumulated_step([&](index_t k) { return micro_batch<Model>(source_->get(first + k)); });
     if (trainer_.step_number() - first_ == 2) {
       trainer_.engine().workspace().freeze();
       if constexpr (requires { trainer_.backend().level_scratch(); }) trainer_.backend().level_scratch();
@@ -162,10 +172,17 @@ class TrainLoop {
     const double per_step = (now_seconds() - since_.start) / static_cast<double>(std::max<index_t>(1, since_.steps));
     const double rate = static_cast<double>(trainer_.options().batch) / per_step;
     if (JsonLines* file = trainer_.log_file())
-      file->write({{"step", step}, {"epoch", trainer_.progress().epoch}, {"denoising", since_.denoising / n},
-                   {"alignment", since_.alignment / n}, {"weight", r.losses.weight}, {"total", since_.total / n},
-                   {"gradient_norm", r.gradient_norm}, {"lr", r.lr}, {"skipped", trainer_.skipped()},
-                   {"unreadable", static_cast<index_t>(source_->unreadable().count)}, {"seconds_per_step", per_step},
+      file->write({{"step", step},
+                   {"epoch", trainer_.progress().epoch},
+                   {"denoising", since_.denoising / n},
+                   {"alignment", since_.alignment / n},
+                   {"weight", r.losses.weight},
+                   {"total", since_.total / n},
+                   {"gradient_norm", r.gradient_norm},
+                   {"lr", r.lr},
+                   {"skipped", trainer_.skipped()},
+                   {"unreadable", static_cast<index_t>(source_->unreadable().count)},
+                   {"seconds_per_step", per_step},
                    {"images_per_second", rate}});
     if (const Unreadable u = source_->unreadable(); u.count > named_ && !trainer_.options().quiet) {
       for (std::size_t i = named_; i < u.names.size(); ++i) std::fprintf(stderr, "skipped: %s\n", u.names[i].c_str());
@@ -173,9 +190,10 @@ class TrainLoop {
     }
     if (!trainer_.options().quiet) {
       char line[200];
-      std::snprintf(line, sizeof line, "step %lld/%lld  loss %.4f  denoising %.4f  alignment %.4f  |g| %.3f  %.1f img/s  eta %s",
-                    static_cast<long long>(step), static_cast<long long>(steps_), since_.total / n, since_.denoising / n,
-                    since_.alignment / n, r.gradient_norm, rate,
+      std::snprintf(line, sizeof line,
+                    "step %lld/%lld  loss %.4f  denoising %.4f  alignment %.4f  |g| %.3f  %.1f img/s  eta %s",
+                    static_cast<long long>(step), static_cast<long long>(steps_), since_.total / n,
+                    since_.denoising / n, since_.alignment / n, r.gradient_norm, rate,
                     clock_text(per_step * static_cast<double>(steps_ - step)).c_str());
       progress_.show(line);
     }
@@ -189,13 +207,17 @@ class TrainLoop {
     const Estimate averaged = v.averaged_loss(), live = v.live_loss();
     const index_t step = trainer_.step_number();
     if (JsonLines* file = trainer_.log_file())
-      file->write({{"step", step}, {"validation", averaged.mean}, {"validation_error", averaged.standard_error},
-                   {"validation_live", live.mean}, {"validation_samples", static_cast<index_t>(v.averaged.size())}});
+      file->write({{"step", step},
+                   {"validation", averaged.mean},
+                   {"validation_error", averaged.standard_error},
+                   {"validation_live", live.mean},
+                   {"validation_samples", static_cast<index_t>(v.averaged.size())}});
     if (!trainer_.options().quiet) {
       char line[160];
-      std::snprintf(line, sizeof line, "step %lld/%lld  validation: denoising %.4f +- %.4f averaged, %.4f live, %zu samples",
-                    static_cast<long long>(step), static_cast<long long>(steps_), averaged.mean, averaged.standard_error,
-                    live.mean, v.averaged.size());
+      std::snprintf(line, sizeof line,
+                    "step %lld/%lld  validation: denoising %.4f +- %.4f averaged, %.4f live, %zu samples",
+                    static_cast<long long>(step), static_cast<long long>(steps_), averaged.mean,
+                    averaged.standard_error, live.mean, v.averaged.size());
       progress_.show(line);
     }
     return v;

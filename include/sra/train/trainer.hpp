@@ -38,10 +38,10 @@ class Cpu;
 
 /// What one update reports.
 struct StepReport {
-  Losses losses{};            ///< means over the update's micro-batches
-  double gradient_norm = 0;   ///< before clipping
+  Losses losses{};           ///< means over the update's micro-batches
+  double gradient_norm = 0;  ///< before clipping
   double lr = 0;
-  bool skipped = false;       ///< the gradient was not finite; nothing was changed
+  bool skipped = false;  ///< the gradient was not finite; nothing was changed
 };
 
 /// Trains a model with an alignment.  Owns backend, parameters, optimizer, averages and the run's folder.
@@ -56,7 +56,8 @@ struct StepReport {
 /// run's.  Learning rate, weight schedule, number of steps and instruction set may change; the run is then another one.
 /// @tparam Model SiT<…>  @tparam Align SRALoss<…>, NoAlignment or one of yours  @tparam B the backend
 /// @tparam T float, or double for checks  @tparam Objective FlowMatching<LinearPath> or FlowMatching<CosinePath>
-template <class Model, class Align = NoAlignment, Backend B = backend::Cpu, class T = float, class Objective = FlowMatching<>>
+template <class Model, class Align = NoAlignment, Backend B = backend::Cpu, class T = float,
+          class Objective = FlowMatching<>>
 class Trainer {
  public:
   using Options = TrainerOptions<Align, Objective>;
@@ -157,7 +158,8 @@ class Trainer {
   void load_weights(const std::filesystem::path& path) {
     const SafeTensors file(path);
     auto& store = engine_.store();
-    const std::string live = has_prefix(file, "model.") ? "model." : "", mean = has_prefix(file, "ema.") ? "ema." : live;
+    const std::string live = has_prefix(file, "model.") ? "model." : "",
+                      mean = has_prefix(file, "ema.") ? "ema." : live;
     std::string lines = differences(file, store.parameters(), live, true);
     if (mean != live) lines += differences(file, store.parameters(), mean, true);
     if (!lines.empty()) throw Error(text("weights: ", path.string(), ": does not fit the model:\n", lines));
@@ -174,17 +176,21 @@ class Trainer {
   /// Draws images by the averaged weights and writes them as a grid, one column per class (at most ten); models with
   /// another condition get the null condition.  Shows the first three channels, values in [-1, 1].
   /// @param options of the sampler; its seed and first_sample make the noise  @param rows of the grid
-  void sample_grid(const std::filesystem::path& path, const SamplerOptions& options = {}, index_t rows = 6, int scale = 2) {
+  void sample_grid(const std::filesystem::path& path, const SamplerOptions& options = {}, index_t rows = 6,
+                   int scale = 2) {
     using Shape4 = typename Model::ImageShape;
     const index_t columns = Model::Condition::count > 0 && Model::Condition::count < 10 ? Model::Condition::count : 10;
     const index_t n = columns * rows;
     std::vector<double> images(static_cast<std::size_t>(n * Shape4::sample_size()));
     std::vector<std::int32_t> labels(static_cast<std::size_t>(n));
-    for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<std::int32_t>(i) % static_cast<std::int32_t>(columns);
+    for (std::size_t i = 0; i < labels.size(); ++i)
+      labels[i] = static_cast<std::int32_t>(i) % static_cast<std::int32_t>(columns);
     typename Model::Condition::View condition{};
-    if constexpr (requires { Model::Condition::null_class; }) condition = dense(std::as_const(labels).data(), Shape<dynamic>{n});
+    if constexpr (requires { Model::Condition::null_class; })
+      condition = dense(std::as_const(labels).data(), Shape<dynamic>{n});
     std::vector<float> vectors;
-    if constexpr (requires { condition.data; } && !requires { Model::Condition::null_class; }) {
+    if constexpr (
+        requires { condition.data; } && !requires { Model::Condition::null_class; }) {
       vectors.resize(static_cast<std::size_t>(n * Model::Condition::count));  // the null condition
       condition = dense(std::as_const(vectors).data(), decltype(condition.shape){n});
     }
@@ -228,7 +234,8 @@ class Trainer {
   /// @throws Error if the run has begun with another number of items: their order would be another
   void set_length(index_t steps, index_t items) {
     if (run_.items > 0 && run_.step > 0 && items != run_.items)
-      throw Error(text("Trainer: cannot go on with other data: the run began with ", run_.items, " items, got ", items));
+      throw Error(
+          text("Trainer: cannot go on with other data: the run began with ", run_.items, " items, got ", items));
     total_steps_ = steps;
     run_.items = items;
   }
@@ -238,17 +245,21 @@ class Trainer {
     if (o.batch < 1) throw Error(text("Trainer: batch: expected at least 1, got ", o.batch));
     if (o.accumulate < 1 || o.batch % o.accumulate)
       throw Error(text("Trainer: accumulate: expected a divisor of batch ", o.batch, ", got ", o.accumulate));
-    if (o.ema.empty()) throw Error("Trainer: ema: expected at least one decay, got none: the teacher is the first average");
+    if (o.ema.empty())
+      throw Error("Trainer: ema: expected at least one decay, got none: the teacher is the first average");
     for (const double d : o.ema)
       if (!(d >= 0 && d <= 1)) throw Error(text("Trainer: ema: expected decays in [0, 1], got ", d));
-    if (!(o.condition_dropout >= 0 && o.condition_dropout <= 1)) throw Error(text("Trainer: condition_dropout: expected a number in [0, 1], got ", o.condition_dropout));
+    if (!(o.condition_dropout >= 0 && o.condition_dropout <= 1))
+      throw Error(text("Trainer: condition_dropout: expected a number in [0, 1], got ", o.condition_dropout));
     if (o.max_skipped < 1) throw Error(text("Trainer: max_skipped: expected at least 1, got ", o.max_skipped));
     if (!(o.clip >= 0)) throw Error(text("Trainer: clip: expected a number >= 0, got ", o.clip));
     for (const double beta : {o.adamw.beta1, o.adamw.beta2})
       if (!(beta >= 0 && beta < 1)) throw Error(text("Trainer: adamw: expected betas in [0, 1), got ", beta));
     for (const double x : {o.adamw.eps, o.adamw.weight_decay})
-      if (!(x >= 0 && std::isfinite(x))) throw Error(text("Trainer: adamw: expected eps and weight_decay >= 0, got ", x));
-    if (const auto all = checkpoints_of(o); !all.empty()) {  // a run that does not fit is refused before anything is allocated
+      if (!(x >= 0 && std::isfinite(x)))
+        throw Error(text("Trainer: adamw: expected eps and weight_decay >= 0, got ", x));
+    if (const auto all = checkpoints_of(o);
+        !all.empty()) {  // a run that does not fit is refused before anything is allocated
       typename Core::Module module{};
       place(module);
       open_checkpoint<W>(all.back(), parameters_of(module), static_cast<int>(o.ema.size()), settings(o));
@@ -273,7 +284,8 @@ class Trainer {
       constexpr index_t n = Model::Condition::null_class;
       for (index_t b = 0; b < batch.condition.shape.batch; ++b)
         if (const index_t label = batch.condition.data[b]; label < 0 || label > n || (label == n && !may_be_null))
-          throw Error(text("Trainer: step ", run_.step, ", sample ", first + b, ": expected a label in [0, ", n, "), got ", label));
+          throw Error(text("Trainer: step ", run_.step, ", sample ", first + b, ": expected a label in [0, ", n,
+                           "), got ", label));
     }
   }
 
@@ -285,7 +297,8 @@ class Trainer {
       bool any = false;
       for (std::size_t i = 0; i < list.size(); ++i)
         if (matches(pattern, list[i].name)) frozen[i] = any = true;
-      if (!any) throw Error(text("Trainer: frozen: expected a pattern that matches a parameter, got \"", pattern, "\""));
+      if (!any)
+        throw Error(text("Trainer: frozen: expected a pattern that matches a parameter, got \"", pattern, "\""));
     }
     engine_.freeze(std::move(frozen));
   }
@@ -308,10 +321,13 @@ class Trainer {
 
   /// What must not change between a run and its resumption.
   static std::map<std::string, std::string> settings(const Options& o) {
-    std::map<std::string, std::string> s{
-        {"model", summary<Model>()}, {"objective", o.objective.describe()}, {"batch", std::to_string(o.batch)},
-        {"accumulate", std::to_string(o.accumulate)}, {"seed", std::to_string(o.seed)}, {"condition_dropout", digits(o.condition_dropout)},
-        {"type", sizeof(W) == 8 ? "double" : "float"}};
+    std::map<std::string, std::string> s{{"model", summary<Model>()},
+                                         {"objective", o.objective.describe()},
+                                         {"batch", std::to_string(o.batch)},
+                                         {"accumulate", std::to_string(o.accumulate)},
+                                         {"seed", std::to_string(o.seed)},
+                                         {"condition_dropout", digits(o.condition_dropout)},
+                                         {"type", sizeof(W) == 8 ? "double" : "float"}};
     s["align"] = "an alignment of the user's";
     if constexpr (requires { o.align.describe(); }) s["align"] = o.align.describe();
     s["adamw"] = text("beta1 ", digits(o.adamw.beta1), " beta2 ", digits(o.adamw.beta2), " eps ", digits(o.adamw.eps),
@@ -336,7 +352,8 @@ class Trainer {
     for (const char* part : {"checkpoints", "samples"})
       if (!code) fs::create_directories(folder() / part, code);
     if (code) throw Error(text("Trainer: run ", options_.run, ": cannot make the folder: ", code.message()));
-    for (const char* part : {"", "checkpoints", "samples"}) remove_abandoned(folder() / part);  // of a process that was killed
+    for (const char* part : {"", "checkpoints", "samples"})
+      remove_abandoned(folder() / part);  // of a process that was killed
     if (const auto all = checkpoints_of(options_); !all.empty()) {
       run_ = load_checkpoint(all.back(), engine_.store(), run_.settings);
       saved_step_ = run_.step;

@@ -17,8 +17,9 @@ namespace sra {
 
 /// Which samples and draws a validation takes.
 struct ValidationOptions {
-  index_t samples = 512;   ///< of a finite data set at most all; they are spread over it evenly
-  std::uint64_t seed = 0;  ///< of pictures of an endless source, times and noise; not the run's, so that runs can be compared
+  index_t samples = 512;  ///< of a finite data set at most all; they are spread over it evenly
+  std::uint64_t seed =
+      0;  ///< of pictures of an endless source, times and noise; not the run's, so that runs can be compared
 };
 
 /// A mean and its standard error, from one number a sample.
@@ -81,14 +82,15 @@ class Validator {
     try {
       Detached<B, T> context(workspace_, weights);
       const typename Model::ImageShape shape{batch.images.shape.batch};
-      const auto x = make_dense<T>(context, shape).stop_gradient(), noise = make_dense<T>(context, shape).stop_gradient();
+      const auto x = make_dense<T>(context, shape).stop_gradient(),
+                 noise = make_dense<T>(context, shape).stop_gradient();
       copy(context, x.value, batch.images);
       draw_normal(context, noise.value, key, Purpose::noise);
       const auto t = context.template tensor<W>(Shape<dynamic>{shape.batch});
       objective_.draw_times(context, t, key);
       const View<const W, Shape<dynamic>> times = t;
-      const auto velocity = model_(objective_.noised(x, noise, times), times, batch.condition);     // [B, H, W, C]
-      const auto losses = objective_.loss(velocity, x, noise, times);                               // [B]
+      const auto velocity = model_(objective_.noised(x, noise, times), times, batch.condition);  // [B, H, W, C]
+      const auto losses = objective_.loss(velocity, x, noise, times);                            // [B]
       read_.resize(static_cast<std::size_t>(shape.batch));
       copy(context, dense(read_.data(), losses.value.shape), losses.value);
       for (const W loss : read_) to.push_back(static_cast<double>(loss));

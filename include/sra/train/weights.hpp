@@ -23,7 +23,8 @@ inline bool has_prefix(const SafeTensors& file, std::string_view prefix) {
 
 /// Everything in which the tensors prefix.* of a file differ from a list of parameters in name and shape, one line each.
 /// @param all whether tensors prefix.* that are no parameter are a difference too
-inline std::string differences(const SafeTensors& file, const std::vector<ParamInfo>& list, const std::string& prefix, bool all) {
+inline std::string differences(const SafeTensors& file, const std::vector<ParamInfo>& list, const std::string& prefix,
+                               bool all) {
   std::vector<TensorSpec> specs;
   for (const ParamInfo& p : list) {
     const TensorInfo* info = file.find(prefix + p.name);
