@@ -7,19 +7,20 @@
 #include <string>
 
 inline constexpr sra::DiTConfig config{
-    .height = 16, .width = 16, .channels = 3, .patch = 2, .hidden = 128, .depth = 6, .heads = 2};
+    .height = 16, .width = 16, .channels = 3, .patch = 2, .hidden = 64, .depth = 6, .heads = 2};
 using Model = sra::SiT<config, sra::Classes<10>>;
 using Align = sra::SRALoss<sra::Layer<2>, sra::Layer<4>>;  // the student's block 2 follows the teacher's block 4
 
 int main(int argc, char** argv) try {
-  const sra::index_t steps = argc > 1 ? std::atoll(argv[1]) : 1'200;
+  const sra::index_t steps = argc > 1 ? std::atoll(argv[1]) : 6'000;
   if (steps < 1) return std::fprintf(stderr, "usage: demo [STEPS]\n"), 2;
   const sra::Shapes<16> data;
-  sra::Trainer<Model, Align> trainer{{.batch = 32, .lr = sra::warmup_cosine(1e-3, 50), .ema = {0.995}}};
+  sra::Trainer<Model, Align> trainer{
+      {.batch = 16, .lr = sra::warmup_cosine(2e-3, 100), .adamw = {.beta2 = 0.95}, .ema = {0.998}}};
   std::printf("%s\n%s, %d threads\n", sra::summary<Model>().c_str(), to_string(trainer.backend().isa()).c_str(),
               trainer.backend().threads().size());
   for (auto step : trainer.train(data, steps))
-    if (step.every(50)) step.log();
+    if (step.every(200)) step.log();
   if (trainer.stopped()) return 1;
   trainer.sample_grid("samples.png", {.steps = 25, .guidance = 2.0}, 6, 6);
   return 0;
