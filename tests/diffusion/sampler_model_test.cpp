@@ -29,6 +29,8 @@ void* counted_or_throw(std::size_t bytes, std::size_t alignment) {
 
 }  // namespace
 
+// g++ 12 sees the free() below in inlined deletes, but not that operator new is ours too.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 // clang-format off
 void* operator new(std::size_t n) { return counted_or_throw(n, alignof(std::max_align_t)); }
 void* operator new(std::size_t n, std::align_val_t a) { return counted_or_throw(n, static_cast<std::size_t>(a)); }
