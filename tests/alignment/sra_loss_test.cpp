@@ -241,8 +241,8 @@ BOOST_AUTO_TEST_CASE(layers_out_of_range_are_refused_with_both_numbers) {
   refused(3, 2, {"SRALoss", "student 3", "teacher 2"});
   refused(1, 4, {"SRALoss", "teacher 4", "depth 3"});
   refused(4, 4, {"SRALoss", "4", "depth 3"});
-  refused(0, 2, {"SRALoss", "student 0", "teacher 2"});
-  refused(-1, 2, {"SRALoss", "student -1", "teacher 2"});
+  refused(0, 2, {"SRALoss", "counted from 1", "student 0"});
+  refused(-1, 2, {"SRALoss", "counted from 1", "student -1"});
 }
 
 BOOST_AUTO_TEST_CASE(the_teacher_sees_the_labels_that_the_student_sees) {
