@@ -19,6 +19,7 @@ int main(int argc, char** argv) try {
       {.batch = 16, .lr = sra::warmup_cosine(2e-3, 100), .adamw = {.beta2 = 0.95}, .ema = {0.998}}};
   std::printf("%s\n%s, %d threads\n", sra::summary<Model>().c_str(), to_string(trainer.backend().isa()).c_str(),
               trainer.backend().threads().size());
+  std::fflush(stdout);
   for (auto step : trainer.train(data, steps))
     if (step.every(200)) step.log();
   if (trainer.stopped()) return 1;

@@ -57,6 +57,7 @@ void train(const Arguments& a, Align align) {
                                       .threads = a.threads}};
   std::printf("%s\n%s\n%zu images of %d classes\n", sra::summary<Model>().c_str(), align.describe().c_str(),
               data.size(), static_cast<int>(data.classes()));
+  std::fflush(stdout);
   for (auto step : trainer.train(data, a.steps)) {
     if (step.every(20)) step.log();
     if (step.every(a.every)) step.save();

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <sra/autograd/var.hpp>
-#include <sra/core/error.hpp>
 #include <sra/core/pack.hpp>
 #include <sra/expr/functors.hpp>
 #include <sra/expr/leaf.hpp>
@@ -119,31 +118,6 @@ struct ShapeOf {  // the first leaf whose shape all others follow, or void
   }
   using type = decltype(find<All...>());
 };
-
-[[noreturn, gnu::cold]] inline void refuse_batches(index_t a, index_t b) {
-  throw Error(text("pointwise: operands of one batch, expected ", a, ", got ", b));
-}
-
-/// The batch that all operands share, or 1 if none has one.  @throws Error if they differ
-template <class... L>
-index_t batch_of(const L&... leaf) {
-  index_t batch = -1;
-  const auto meet = [&](index_t other) {
-    if (batch >= 0 && other != batch) refuse_batches(batch, other);
-    batch = other;
-  };
-  const auto look = [&](const auto& l) {
-    using Leaf = std::remove_cvref_t<decltype(l)>;
-    if constexpr (Variable<Leaf>) {
-      if constexpr (Leaf::shape::batched) meet(l.value.shape.batch);
-    } else if constexpr (IsGrouped<Leaf>::value) {
-      meet(l.values.value.shape.batch);
-      meet(l.group.shape.batch);
-    }
-  };
-  (look(leaf), ...);
-  return batch < 0 ? 1 : batch;
-}
 
 template <class L>
 auto* context_of(const L& leaf) {

@@ -300,7 +300,7 @@ class SafeTensorsWriter {
   /// Writes the file by atomic_write: whole or not at all.  Also removes what killed writers left in the folder.
   void write(const std::filesystem::path& path) const {
     std::vector<const Entry*> order;
-    for (const std::size_t size : {8, 4, 2, 1})  // wide elements first: all stay aligned
+    for (std::size_t size = 8; size > 0; size /= 2)  // wide elements first: all stay aligned
       for (const Entry& entry : entries_)
         if (dtype_size(entry.spec.dtype) == size) order.push_back(&entry);
     const std::string json = header(order);

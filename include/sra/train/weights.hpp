@@ -11,9 +11,14 @@
 #include <algorithm>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace sra {
+
+namespace backend {
+class Cpu;
+}
 
 /// Whether a file has tensors whose names begin so.
 inline bool has_prefix(const SafeTensors& file, std::string_view prefix) {
