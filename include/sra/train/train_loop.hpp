@@ -131,7 +131,8 @@ class TrainLoop {
     trainer_.engine().plan(micro_);
     first_ = trainer_.step_number();
     if (first_ > 0 && !trainer_.options().quiet)
-      std::printf("goes on after step %lld of %lld\n", static_cast<long long>(first_), static_cast<long long>(steps_));
+      std::fprintf(stderr, "goes on after step %lld of %lld\n", static_cast<long long>(first_),
+                   static_cast<long long>(steps_));
     advance();
     return Iterator(*this);
   }
@@ -171,6 +172,7 @@ class TrainLoop {
     const double n = static_cast<double>(since_.updates);  // no update: no mean, NaN
     const double per_step = (now_seconds() - since_.start) / static_cast<double>(std::max<index_t>(1, since_.steps));
     const double rate = static_cast<double>(trainer_.options().batch) / per_step;
+    const Unreadable unreadable = source_->unreadable();
     if (JsonLines* file = trainer_.log_file())
       file->write({{"step", step},
                    {"epoch", trainer_.progress().epoch},
@@ -181,14 +183,12 @@ class TrainLoop {
                    {"gradient_norm", r.gradient_norm},
                    {"lr", r.lr},
                    {"skipped", trainer_.skipped()},
-                   {"unreadable", static_cast<index_t>(source_->unreadable().count)},
+                   {"unreadable", static_cast<index_t>(unreadable.count)},
                    {"seconds_per_step", per_step},
                    {"images_per_second", rate}});
-    if (const Unreadable u = source_->unreadable(); u.count > named_ && !trainer_.options().quiet) {
-      for (std::size_t i = named_; i < u.names.size(); ++i) std::fprintf(stderr, "skipped: %s\n", u.names[i].c_str());
-      named_ = u.count;
-    }
     if (!trainer_.options().quiet) {
+      for (; named_ < unreadable.names.size(); ++named_)
+        std::fprintf(stderr, "skipped: %s\n", unreadable.names[named_].c_str());
       char line[200];
       std::snprintf(line, sizeof line,
                     "step %lld/%lld  loss %.4f  denoising %.4f  alignment %.4f  |g| %.3f  %.1f img/s  eta %s",
