@@ -19,6 +19,12 @@ constexpr auto mixed = [](auto x, auto leaf) { return square(x * leaf - 0.25) * 
 /// The operand's gradient is that of the sum: it may be handed over.
 constexpr auto residual = [](auto x, auto leaf) { return x + square(x) * leaf; };
 
+/// The second operand without a gradient: known when compiled, and known when run.
+constexpr auto with_fixed = [](auto x, auto leaf) { return mixed(x, fixed(leaf)); };
+constexpr auto with_stopped = [](auto x, auto leaf) { return mixed(x, leaf.stop_gradient()); };
+/// A sum whose gradient cannot become that of x, which is a part of something.
+constexpr auto residual_of_part = [](auto x, auto leaf) { return slice<0, 65>(x) + square(leaf) * leaf; };
+
 template <class T>
 T mixed_value(T x, T l) {
   const T z = x * l - T(0.25);
@@ -125,7 +131,34 @@ BOOST_AUTO_TEST_CASE(accumulates_when_used_twice) {
 }
 
 BOOST_AUTO_TEST_CASE(each_gradient_may_be_ignored) {
-  each_kind([](const auto& x, const auto& leaf) { ignores_constants(mixed, x, leaf); });
+  each_kind([](const auto& x, const auto& leaf) {
+    ignores_constants(mixed, x, leaf);
+    ignores_constants(residual, x, leaf);
+  });
+}
+
+BOOST_AUTO_TEST_CASE(a_sum_of_a_part_adds_to_the_parts_gradient) {
+  const auto x = argument<Shape<dynamic, 3, 70>>(2, 34);
+  const auto leaf = argument<Shape<dynamic, 3, 65>>(2, 35);
+  matches_finite_differences(residual_of_part, x, leaf);
+  accumulates(residual_of_part, accuracy, x, leaf);
+  ignores_constants(residual_of_part, x, leaf);
+}
+
+BOOST_AUTO_TEST_CASE(fixed_operands_have_no_gradient_and_no_record) {
+  each_kind([](const auto& x, const auto& leaf) {
+    Machine<float> machine;
+    BOOST_TEST((machine.run(with_fixed, {1, 2}, -1, x, leaf) == machine.run(with_stopped, {1, 2}, -1, x, leaf)));
+  });
+  const auto square_of_fixed = [](auto x) {
+    const auto y = eval(fixed(x) * fixed(x));
+    BOOST_TEST(x.context().tape().size() == 0);
+    BOOST_TEST(!y.slot);
+    return y * x;
+  };
+  agrees_with_definition(
+      square_of_fixed, [](auto x) { return eval(x * x).stop_gradient() * x; }, accuracy,
+      argument<Shape<dynamic, 65>>(2, 36));
 }
 
 BOOST_AUTO_TEST_CASE(grouped_operands_take_the_row_of_the_tokens_group) {

@@ -132,7 +132,7 @@ class Pass {
   Var<W, Shape<1>, C> weighted(const Schedule& schedule, L loss) {
     static_assert(L::shape::sample_size() == 1 && !L::shape::batched, "pass.weighted: the loss must be one number");
     copy(context_, dense(inputs_.reported, Shape<1>{}), loss.value);
-    return scheduled(schedule) * loss;
+    return fixed(scheduled(schedule)) * loss;
   }
 
   static constexpr int max_scheduled = 8;

@@ -42,18 +42,16 @@ class Tape {
 
   /// Appends f(context).  @param activations the stack's height; the stack is popped to it before f runs
   template <class Context, class F>
-  void push(Arena::Mark activations, F f) {
+  void push(Arena::Mark activations, const F& f) {
     static_assert(std::is_trivially_copyable_v<F>,
                   "record: a pullback captures only views, slots and numbers (trivially copyable)");
     struct Node : Record {
       F f;
-      Node(Record r, F g) : Record(r), f(g) {}
     };
     static_assert(alignof(Node) <= alignment_bytes);
-    const Arena::Mark store = store_.mark();
-    head_ = ::new (take(sizeof(Node))) Node(
-        {head_, activations, store, [](Record* r, void* c) { static_cast<Node*>(r)->f(*static_cast<Context*>(c)); }},
-        f);
+    const Record record =
+        next(activations, [](Record* r, void* c) { static_cast<Node*>(r)->f(*static_cast<Context*>(c)); });
+    head_ = ::new (take(sizeof(Node))) Node{record, f};
     ++size_;
   }
 
@@ -91,7 +89,11 @@ class Tape {
   void thaw() { store_.thaw(); }
 
  private:
-  void* take(std::size_t bytes) { return store_.take(bytes); }
+  // Once in a program and not once per record.
+  [[gnu::noinline]] Record next(Arena::Mark activations, void (*pull)(Record*, void*)) const {
+    return {head_, activations, store_.mark(), pull};
+  }
+  [[gnu::noinline]] void* take(std::size_t bytes) { return store_.take(bytes); }
 
   Arena store_{host_memory(), "tape"};
   Record* head_ = nullptr;

@@ -191,7 +191,7 @@ void release(C& context, Slot* slot) {
 /// @param pullback called as pullback(context, dy...) with one View<const T, S> per result, if any result has a
 ///   gradient; what it captures is what is kept alive
 template <class... Y, class F>
-auto record(Pack<Y...> results, F pullback) {
+auto record(Pack<Y...> results, const F& pullback) {
   return results.apply([&](auto first, auto...) {
     using C = typename decltype(first)::context_type;
     if constexpr (C::recording) {
@@ -210,7 +210,7 @@ auto record(Pack<Y...> results, F pullback) {
 
 /// The same for one result.
 template <Variable Y, class F>
-Y record(Y y, F pullback) {
+Y record(Y y, const F& pullback) {
   if constexpr (Y::context_type::recording) record(pack(y), pullback);
   return y;
 }

@@ -50,10 +50,10 @@ struct FlowMatching {
   template <Variable X, class W>
   X noised(X x, X noise, View<const W, Shape<dynamic>> t) const {
     const auto p = coefficients(x.context(), t);
-    return X(p[0] * x + p[1] * noise).stop_gradient();
+    return X(p[0] * fixed(x) + p[1] * fixed(noise));
   }
 
-  /// The sample's mean of (v̂ − v)².  @param velocity v̂ [B, H, W, C]  @return [B]
+  /// The sample's mean of (v̂ − v)².  @param velocity v̂ [B, H, W, C]  @param x, noise constants  @return [B]
   template <Variable V, Variable X, class W>
   auto loss(V velocity, X x, X noise, View<const W, Shape<dynamic>> t) const {
     constexpr bool fits = std::is_same_v<typename V::shape, typename X::shape>;
@@ -61,7 +61,7 @@ struct FlowMatching {
         fits, "FlowMatching: the velocity must have the images' shape; models with learn_sigma are for sampling only");
     const auto p = coefficients(x.context(), t);
     if constexpr (fits)
-      return sample_mean(square(velocity - (p[2] * x + p[3] * noise)));
+      return sample_mean(square(velocity - (p[2] * fixed(x) + p[3] * fixed(noise))));
     else
       return sample_mean(x);  // after the sentence above, nothing else
   }
@@ -70,7 +70,7 @@ struct FlowMatching {
   template <class C, class W>
   struct Coefficients {
     Var<W, Shape<dynamic>, C> v[4];  ///< α, σ, α′, σ′, each [B]
-    const auto& operator[](int i) const { return v[i]; }
+    auto operator[](int i) const { return fixed(v[i]); }
   };
 
   template <Context C, class W>

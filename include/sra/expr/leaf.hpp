@@ -53,6 +53,23 @@ Grouped<V, Map> grouped(V values, View<const std::int32_t, Map> group) {
   return {values, group};
 }
 
+/// A value as an operand that is never differentiated: unlike for `x.stop_gradient()`, which is known at run time only, no
+/// code for its gradient is made.
+template <Variable V>
+struct Fixed {
+  using type = typename V::type;
+  using shape = typename V::shape;
+  using context_type = typename V::context_type;
+  V of;
+
+  context_type& context() const { return of.context(); }
+};
+
+template <Variable V>
+Fixed<V> fixed(V v) {
+  return {v};
+}
+
 /// A number of the host as an operand.
 struct Constant {
   double value;
@@ -64,6 +81,10 @@ template <class>
 struct IsGrouped : std::false_type {};
 template <class V, class M>
 struct IsGrouped<Grouped<V, M>> : std::true_type {};
+template <class>
+struct IsFixed : std::false_type {};
+template <class V>
+struct IsFixed<Fixed<V>> : std::true_type {};
 
 /// How In follows Out, decided by their extents alone.
 template <class Out, class In>
@@ -124,6 +145,10 @@ template <class Out, class T, class S, class C>
 auto leaf_view(const Var<T, S, C>& v) {
   return LeafView<broadcast_of<Out, S>(), T, S>{v.value};
 }
+template <class Out, class V>
+auto leaf_view(const Fixed<V>& f) {
+  return leaf_view<Out>(f.of);
+}
 template <class Out, class V, class M>
 auto leaf_view(const Grouped<V, M>& g) {
   return LeafView<Broadcast::grouped, typename V::type, typename V::shape, M>{g.values.value, g.group};
@@ -160,7 +185,9 @@ index_t batch_of(const L&... leaf) {
   const auto look = [&](const auto& l) {
     using Leaf = std::remove_cvref_t<decltype(l)>;
     if constexpr (Variable<Leaf>) {
-      if constexpr (Leaf::shape::batched) meet(l.value.shape.batch);
+      if constexpr (Leaf::shape::batched) meet(l.batch());
+    } else if constexpr (IsFixed<Leaf>::value) {
+      if constexpr (Leaf::shape::batched) meet(l.of.batch());
     } else if constexpr (IsGrouped<Leaf>::value) {
       meet(l.values.value.shape.batch);
       meet(l.group.shape.batch);
@@ -172,9 +199,9 @@ index_t batch_of(const L&... leaf) {
 
 }  // namespace detail
 
-/// An operand: a value, a per-group value, or a constant.
+/// An operand: a value, one that is not differentiated, a per-group value, or a constant.
 template <class L>
-concept LeafLike =
-    Variable<L> || detail::IsGrouped<std::remove_cvref_t<L>>::value || std::is_same_v<std::remove_cvref_t<L>, Constant>;
+concept LeafLike = Variable<L> || detail::IsGrouped<std::remove_cvref_t<L>>::value ||
+    detail::IsFixed<std::remove_cvref_t<L>>::value || std::is_same_v<std::remove_cvref_t<L>, Constant>;
 
 }  // namespace sra

@@ -99,7 +99,7 @@ inline constexpr int identity_operand<Apply<Add, A, B>> =
 /// Whether all operands follow the shape of L.
 template <class L, class... All>
 constexpr bool leads() {
-  if constexpr (Variable<L>)
+  if constexpr (Variable<L> || IsFixed<L>::value)
     return (follows<typename L::shape, All>() && ...);
   else
     return false;
@@ -137,10 +137,14 @@ auto& first_context(const L& leaf, const Rest&... rest) {
 
 struct NoGrad {};
 
+/// Whether a leaf of this kind can have a gradient.
+template <class L>
+inline constexpr bool is_differentiable = !std::is_same_v<L, Constant> && !IsFixed<L>::value;
+
 /// Whether somebody may ask for this leaf's gradient.
 template <class L>
 bool wants_gradient(const L& leaf) {
-  if constexpr (std::is_same_v<L, Constant>)
+  if constexpr (!is_differentiable<L>)
     return false;
   else if constexpr (IsGrouped<L>::value)
     return leaf.values.slot != nullptr;
@@ -150,7 +154,7 @@ bool wants_gradient(const L& leaf) {
 
 template <class L>
 auto gradient_of(const L& leaf) {
-  if constexpr (std::is_same_v<L, Constant>)
+  if constexpr (!is_differentiable<L>)
     return NoGrad{};
   else
     return leaf.grad();
@@ -177,6 +181,26 @@ void pull_others(C& context, Out shape, Dy dy, std::index_sequence<I...>, const 
     pointwise_backward<Tree>(context, shape, dy, 1.0, pack(leaf_view<Out>(leaf)...),
                              Pack<decltype(gradient(std::integral_constant<std::size_t, I>{}, leaf))...>{
                                  {{gradient(std::integral_constant<std::size_t, I>{}, leaf)}...}});
+}
+
+/// Records y = tree(leaves).
+template <class Tree, class T, class Out, class C, class... L>
+void record_tree(Var<T, Out, C> y, const L&... leaf) {
+  record(y, [=](auto& c, auto dy) {
+    const LeafView<Broadcast::same, T, Out> incoming{dy};
+    constexpr int passed = identity_operand<Tree>;
+    if constexpr (passed >= 0) {
+      // The sum's gradient becomes the operand's: computed last, because the others still read it.
+      const auto operands = pack(leaf...);
+      const auto& kept = get<passed>(operands);
+      if constexpr (std::is_same_v<std::remove_cvref_t<decltype(kept)>, Var<T, Out, C>>) {
+        pull_others<Out, Tree, passed>(c, y.value.shape, incoming, std::index_sequence_for<L...>{}, leaf...);
+        if (kept.slot && !hand_over(y, kept)) deposit(c, kept.grad(), dy);
+        return;
+      }
+    }
+    pull_expression<Out, Tree>(c, y.value.shape, incoming, 1.0, leaf...);
+  });
 }
 
 }  // namespace detail
@@ -240,28 +264,8 @@ auto evaluate(const Expr<Tree, L...>& e) {
     auto y = make<T>(context, Out{detail::batch_of(leaf...)});
     pointwise_forward<Tree>(context, y.value, pack(detail::leaf_view<Out>(leaf)...));
     if (!(detail::wants_gradient(leaf) || ...)) return y.stop_gradient();
-    return record(y, [=](auto& c, auto dy) {
-      const detail::LeafView<Broadcast::same, T, Out> incoming{dy};
-      constexpr int passed = detail::identity_operand<Tree>;
-      if constexpr (passed >= 0) {
-        // The sum's gradient becomes the operand's: computed last, because the others still read it.
-        const auto operands = pack(leaf...);
-        const auto& kept = get<passed>(operands);
-        if constexpr (Variable<decltype(kept)>) {
-          if constexpr (std::is_same_v<typename std::remove_cvref_t<decltype(kept)>::shape, Out> &&
-                        std::is_same_v<typename std::remove_cvref_t<decltype(kept)>::type, T>) {
-            if (kept.slot && !kept.slot->data && !kept.slot->parent && !kept.slot->state) {
-              detail::pull_others<Out, Tree, passed>(c, y.value.shape, incoming, std::index_sequence_for<L...>{},
-                                                     leaf...);
-              if (hand_over(y, kept)) return;
-              deposit(c, kept.grad(), dy);
-              return;
-            }
-          }
-        }
-      }
-      detail::pull_expression<Out, Tree>(c, y.value.shape, incoming, 1.0, leaf...);
-    });
+    if constexpr ((detail::is_differentiable<decltype(leaf)> || ...)) detail::record_tree<Tree>(y, leaf...);
+    return y;
   });
 }
 
