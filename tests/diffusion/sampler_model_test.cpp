@@ -71,7 +71,7 @@ std::vector<double> images(int threads, SamplerOptions o, index_t n = 11) {
   Cpu cpu({.threads = threads});
   Weights store(cpu, 1);
   randomise(store);
-  sra::Sampler sampler(cpu, store.module(), store.averaged(0));
+  sra::Sampler sampler(cpu, store.module(), store.averaged());
   const auto x = sampler.sample(labels(n), o);
   for (int worker = 0; worker < threads; ++worker) BOOST_TEST(cpu.threads().worked_on(worker) > 0);
   return {x.data, x.data + x.shape.size()};
@@ -129,7 +129,7 @@ BOOST_AUTO_TEST_CASE(a_second_call_of_the_same_sizes_allocates_nothing) {
   Cpu cpu({.threads = 2});
   Weights store(cpu, 1);
   randomise(store);
-  sra::Sampler sampler(cpu, store.module(), store.averaged(0));
+  sra::Sampler sampler(cpu, store.module(), store.averaged());
   SamplerOptions o = options;
   o.max_batch = 4;  // 4, 4 and 3
   sampler.sample(labels(11), o);

@@ -41,7 +41,7 @@ class Pass {
   using T = typename C::type;
   using W = typename C::wide;
   using Feature = Var<T, typename Model::TokenShape, C>;
-  using Image = Var<T, typename Model::ImageShape, C>;
+  using Image = Var<W, typename Model::ImageShape, C>;
   using Times = View<const W, Shape<dynamic>>;
 
   /// Everything of a step that is fixed before the model runs.

@@ -66,6 +66,11 @@ struct ParameterTable {
 template <class T, class S, class Context>
 struct Var;
 
+/// The element type of a value of shape S that an op makes in context C: that of the context for token tensors [B, T, D],
+/// the wide one for everything else (values per sample, statistics, losses, images).
+template <Context C, class S>
+using element_t = std::conditional_t<S::batched && S::rank == 3, typename C::type, typename C::wide>;
+
 /// What Recording and Detached share.  A context belongs to one thread.
 template <Backend B, class T>
 class ContextBase {

@@ -18,7 +18,7 @@ struct AdamW {
 };
 
 /// What one pass over the elements [first, first + count) of flat buffers updates.
-template <class W>
+template <class W, class T = W>
 struct UpdateArgs {
   index_t first = 0, count = 0;
   W* master = nullptr;           ///< parameters p
@@ -27,6 +27,7 @@ struct UpdateArgs {
   W* const* ema = nullptr;       ///< [emas] moving averages, each a buffer like master
   const W* ema_decay = nullptr;  ///< [emas]
   int emas = 0;
+  T *values = nullptr, *teacher = nullptr;       ///< p and ema[0] as products read them; null where these do themselves
   W clip_scale = 1;                              ///< the gradient is multiplied by this
   W bias_correction1 = 1, bias_correction2 = 1;  ///< 1 - beta^step
   W lr = 0;

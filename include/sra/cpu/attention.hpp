@@ -48,6 +48,9 @@ namespace detail {
 /// The sizes of one task: some queries of one head of one sample against all keys.
 template <class T>
 struct AttentionTask {
+  using W = wide_t<T>;
+  static constexpr bool direct = std::is_same_v<T, W>;  ///< sums may be kept where results go
+
   const AttentionArgs<T>& args;
   index_t rows;  ///< queries at a time
   index_t pitch;
@@ -58,16 +61,19 @@ struct AttentionTask {
     rows = std::max<index_t>(
         1, std::min({std::clamp<index_t>(elements / std::max<index_t>(1, a.keys), 16, 256), a.queries}));
     pitch = round_up(a.keys, lanes);
-    tile_bytes = round_up(sizeof(T) * static_cast<std::size_t>(rows * pitch), alignment_bytes);
-    product_bytes = round_up(
-        std::max({gemm_serial_bytes<T>(isa, rows, a.keys, a.width), gemm_serial_bytes<T>(isa, rows, a.width, a.keys),
-                  gemm_serial_bytes<T>(isa, a.keys, a.width, rows)}),
-        alignment_bytes);
+    tile_bytes = round_up(sizeof(W) * static_cast<std::size_t>(rows * pitch), alignment_bytes);
+    product_bytes = round_up(std::max({gemm_serial_bytes<W, T, T>(isa, rows, a.keys, a.width),
+                                       gemm_serial_bytes<W, W, T>(isa, rows, a.width, a.keys),
+                                       gemm_serial_bytes<T, W, T>(isa, rows, a.width, a.keys),
+                                       gemm_serial_bytes<W, W, T>(isa, a.keys, a.width, rows)}),
+                             alignment_bytes);
   }
 
   index_t row_blocks() const { return (args.queries + rows - 1) / rows; }
-  std::size_t row_bytes() const {
-    return round_up(sizeof(wide_t<T>) * static_cast<std::size_t>(rows), alignment_bytes);
+  std::size_t row_bytes() const { return round_up(sizeof(W) * static_cast<std::size_t>(rows), alignment_bytes); }
+  /// Of the sums of `tokens` rows of one head, where results are narrower.
+  std::size_t sum_bytes(index_t tokens) const {
+    return direct ? 0 : round_up(sizeof(W) * static_cast<std::size_t>(tokens * args.width), alignment_bytes);
   }
 
   /// The tokens [first, first + count) of one head as a matrix [count, width].
@@ -84,8 +90,15 @@ struct AttentionTask {
   Matrix<const T> v(index_t s, index_t h) const {
     return tokens(args.v, args.v_token, args.v_sample, s, h, 0, args.keys);
   }
-  Matrix<T> tile(std::byte* memory, index_t count) const {
-    return {reinterpret_cast<T*>(memory), count, args.keys, pitch, 1};
+  Matrix<W> tile(std::byte* memory, index_t count) const {
+    return {reinterpret_cast<W*>(memory), count, args.keys, pitch, 1};
+  }
+  /// Where the sums of a result are kept: in the result, or in this memory.
+  Matrix<W> sums(std::byte* memory, Matrix<T> result) const {
+    if constexpr (direct)
+      return result;
+    else
+      return {reinterpret_cast<W*>(memory), result.rows, result.columns, args.width, 1};
   }
 };
 
@@ -146,13 +159,13 @@ struct SoftmaxRows {
 };
 
 /// scores -> p = e^(scale * score - lse ln 2), dp -> ds = scale p (dp - sum of dy o).
-template <class T>
+template <class T, class U>
 struct SoftmaxPullRows {
   Matrix<T> scores, dp;
-  Matrix<const T> o, dy;
-  wide_t<T> scale;
+  Matrix<const U> o, dy;
+  T scale;
   const std::int32_t *query_group, *key_group;
-  const wide_t<T>* lse;
+  const T* lse;
 
   void operator()(index_t begin, index_t end, int) const {
     for (index_t r = begin; r < end; ++r) row(r);
@@ -181,26 +194,47 @@ struct SoftmaxPullRows {
   }
 };
 
-/// rows *= factor[row].
-template <class T>
+/// to = from, each row times its factor.
+template <class T, class W>
 struct ScaleRows {
-  Matrix<T> rows;
-  const wide_t<T>* factor;
+  Matrix<T> to;
+  Matrix<W> from;
+  const W* factor;
 
   void operator()(index_t begin, index_t end, int) const {
     for (index_t r = begin; r < end; ++r)
-      for (index_t j = 0; j < rows.columns; j += lanes) {
-        T a[lanes];
-        load_block(a, rows.data + r * rows.row_stride + j, rows.columns - j);
+      for (index_t j = 0; j < to.columns; j += lanes) {
+        W a[lanes];
+        load_block(a, from.data + r * from.row_stride + j, to.columns - j);
         for (index_t i = 0; i < lanes; ++i) a[i] *= factor[r];
-        store_block(rows.data + r * rows.row_stride + j, a, rows.columns - j);
+        store_block(to.data + r * to.row_stride + j, a, to.columns - j);
+      }
+  }
+};
+
+/// to = from, or to += from.
+template <class T, class W>
+struct PutRows {
+  Matrix<T> to;
+  Matrix<W> from;
+  bool add;
+
+  void operator()(index_t begin, index_t end, int) const {
+    for (index_t r = begin; r < end; ++r)
+      for (index_t j = 0; j < to.columns; j += lanes) {
+        W a[lanes];
+        load_block(a, from.data + r * from.row_stride + j, to.columns - j);
+        if (add)
+          accumulate_block(to.data + r * to.row_stride + j, a, to.columns - j);
+        else
+          store_block(to.data + r * to.row_stride + j, a, to.columns - j);
       }
   }
 };
 
 }  // namespace detail
 
-/// o = softmax(scale q k^T) v for every head; sums in T.  A query that sees no key gets o = 0.
+/// o = softmax(scale q k^T) v for every head; scores, probabilities and sums in the wide type.  A query that sees no key gets o = 0.
 /// @param o head h of token t of sample s starts at o + s * o_sample + t * o_token + h * width
 /// @param lse [samples, heads, queries], kept for backward: log2 of the sum of 2^(scale log2(e) q k); +inf where no key
 /// is seen Workspace: at most 65,536 scores (or 16 rows of them) and packed k or v per worker.  Same bits for any
@@ -208,17 +242,19 @@ struct ScaleRows {
 template <class T>
 void attention_forward(Cpu& cpu, T* o, index_t o_token, index_t o_sample, wide_t<T>* lse,
                        const AttentionArgs<T>& args) {
+  using W = wide_t<T>;
   const Isa isa = cpu.isa();
   const detail::AttentionTask<T> task(isa, args, 65536);
   const index_t blocks = task.row_blocks();
   cpu.threads().for_each(args.samples * args.heads * blocks, [&](index_t i, int worker) {
     const index_t s = i / blocks / args.heads, h = i / blocks % args.heads, first = i % blocks * task.rows;
     const index_t count = std::min(task.rows, args.queries - first);
-    std::byte* memory = cpu.scratch(worker, task.product_bytes + task.tile_bytes + task.row_bytes());
-    const Matrix<T> scores = task.tile(memory + task.product_bytes, count);
-    auto* one_over = reinterpret_cast<wide_t<T>*>(memory + task.product_bytes + task.tile_bytes);
+    const std::size_t used = task.product_bytes + task.tile_bytes;
+    std::byte* memory = cpu.scratch(worker, used + task.row_bytes() + task.sum_bytes(task.rows));
+    const Matrix<W> scores = task.tile(memory + task.product_bytes, count);
+    W* one_over = reinterpret_cast<W*>(memory + used);
     gemm_serial(isa, memory, scores, task.q(s, h, first, count), task.k(s, h).transposed(), GradMode::overwrite);
-    const detail::SoftmaxRows<T> softmax{scores,
+    const detail::SoftmaxRows<W> softmax{scores,
                                          args.scale,
                                          args.query_group ? args.query_group + s * args.queries + first : nullptr,
                                          args.query_group ? args.key_group + s * args.keys : nullptr,
@@ -226,8 +262,9 @@ void attention_forward(Cpu& cpu, T* o, index_t o_token, index_t o_sample, wide_t
                                          lse + (s * args.heads + h) * args.queries + first};
     run_as(isa, 0, count, worker, softmax);
     const Matrix<T> result = task.tokens(o, o_token, o_sample, s, h, first, count);
-    gemm_serial(isa, memory, result, scores, task.v(s, h), GradMode::overwrite);
-    run_as(isa, 0, count, worker, detail::ScaleRows<T>{result, one_over});
+    const Matrix<W> sums = task.sums(memory + used + task.row_bytes(), result);
+    gemm_serial(isa, memory, sums, scores, task.v(s, h), GradMode::overwrite);
+    run_as(isa, 0, count, worker, detail::ScaleRows<T, W>{result, sums, one_over});
   });
 }
 
@@ -237,41 +274,53 @@ void attention_forward(Cpu& cpu, T* o, index_t o_token, index_t o_sample, wide_t
 template <class T>
 void attention_backward(Cpu& cpu, AttentionGrad<T> dq, AttentionGrad<T> dk, AttentionGrad<T> dv,
                         const AttentionResult<T>& result, const AttentionArgs<T>& args) {
+  using W = wide_t<T>;
   const Isa isa = cpu.isa();
   const detail::AttentionTask<T> task(isa, args, 32768);
   cpu.threads().for_each(args.samples * args.heads, [&](index_t i, int worker) {
     const index_t s = i / args.heads, h = i % args.heads;
-    std::byte* memory = cpu.scratch(worker, task.product_bytes + 2 * task.tile_bytes);
-    const auto later = [](GradMode mode, index_t first) {
-      return mode != GradMode::ignore && first > 0 ? GradMode::accumulate : mode;
+    const std::size_t used = task.product_bytes + 2 * task.tile_bytes, sum_bytes = task.sum_bytes(args.keys);
+    std::byte* memory = cpu.scratch(worker, used + 2 * sum_bytes);
+    const Matrix<T> to_v = task.tokens(dv.data, dv.token, dv.sample, s, h, 0, args.keys);
+    const Matrix<T> to_k = task.tokens(dk.data, dk.token, dk.sample, s, h, 0, args.keys);
+    const Matrix<W> sum_v = task.sums(memory + used, to_v), sum_k = task.sums(memory + used + sum_bytes, to_k);
+    const auto adding = [&](GradMode mode, index_t first) {
+      if (mode == GradMode::ignore || first > 0) return mode == GradMode::ignore ? mode : GradMode::accumulate;
+      return task.direct ? mode : GradMode::overwrite;
     };
     index_t first = 0;
     do {  // also once for no queries, so that gradients to be overwritten become zero
       const index_t count = std::min(task.rows, args.queries - first);
-      const Matrix<T> p = task.tile(memory + task.product_bytes, count);
-      const Matrix<T> ds = task.tile(memory + task.product_bytes + task.tile_bytes, count);
+      const Matrix<W> p = task.tile(memory + task.product_bytes, count);
+      const Matrix<W> ds = task.tile(memory + task.product_bytes + task.tile_bytes, count);
       const Matrix<const T> q = task.q(s, h, first, count);
       const Matrix<const T> o = task.tokens(result.o, result.o_token, result.o_sample, s, h, first, count);
       const Matrix<const T> dy = task.tokens(result.dy, result.dy_token, result.dy_sample, s, h, first, count);
       gemm_serial(isa, memory, p, q, task.k(s, h).transposed(), GradMode::overwrite);
       gemm_serial(isa, memory, ds, dy, task.v(s, h).transposed(), GradMode::overwrite);
-      const detail::SoftmaxPullRows<T> pull{p,
-                                            ds,
-                                            o,
-                                            dy,
-                                            args.scale,
-                                            args.query_group ? args.query_group + s * args.queries + first : nullptr,
-                                            args.query_group ? args.key_group + s * args.keys : nullptr,
-                                            result.lse + (s * args.heads + h) * args.queries + first};
+      const detail::SoftmaxPullRows<W, T> pull{p,
+                                               ds,
+                                               o,
+                                               dy,
+                                               args.scale,
+                                               args.query_group ? args.query_group + s * args.queries + first : nullptr,
+                                               args.query_group ? args.key_group + s * args.keys : nullptr,
+                                               result.lse + (s * args.heads + h) * args.queries + first};
       run_as(isa, 0, count, worker, pull);
-      gemm_serial(isa, memory, task.tokens(dv.data, dv.token, dv.sample, s, h, 0, args.keys), p.transposed(), dy,
-                  later(dv.mode, first));
-      gemm_serial(isa, memory, task.tokens(dk.data, dk.token, dk.sample, s, h, 0, args.keys), ds.transposed(), q,
-                  later(dk.mode, first));
+      gemm_serial(isa, memory, sum_v, p.transposed(), dy, adding(dv.mode, first));
+      gemm_serial(isa, memory, sum_k, ds.transposed(), q, adding(dk.mode, first));
       gemm_serial(isa, memory, task.tokens(dq.data, dq.token, dq.sample, s, h, first, count), ds, task.k(s, h),
                   dq.mode);
       first += count;
     } while (first < args.queries);
+    if constexpr (!task.direct) {
+      const auto put = [&](Matrix<T> to, Matrix<W> sums, GradMode mode) {
+        if (mode == GradMode::ignore) return;
+        run_as(isa, 0, args.keys, worker, detail::PutRows<T, W>{to, sums, mode == GradMode::accumulate});
+      };
+      put(to_v, sum_v, dv.mode);
+      put(to_k, sum_k, dk.mode);
+    }
   });
 }
 

@@ -1,7 +1,8 @@
-// The matrix product of the CPU: C = A B or C += A B in float and double, for operands of any strides.
+// The matrix product of the CPU: C = A B or C += A B in float, double and bf16, for operands of any strides.
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sra/core/dtype.hpp>
 #include <sra/core/view.hpp>
 #include <sra/cpu/isa/dispatch.hpp>
 #include <sra/cpu/isa/pack.hpp>
@@ -34,174 +35,278 @@ struct Matrix {
 /// while c itself keeps the value before the activation.
 template <class T>
 struct Epilogue {
-  const T* bias = nullptr;
+  const wide_t<T>* bias = nullptr;
   T* gelu = nullptr;
   index_t gelu_row_stride = 0;
 };
 
 namespace detail {
 
+/// An operand of a product without its type.  @tparam W type of the sums
+template <class W>
+struct Source {
+  const std::byte* data = nullptr;
+  index_t rows = 0, columns = 0, row_stride = 0, column_stride = 1;  ///< in elements
+  index_t element = sizeof(W);                                       ///< bytes
+  void (*pack)(W* panel, index_t width, index_t used, index_t count, const void* source, index_t step,
+               index_t stride) = nullptr;
+
+  const std::byte* at(index_t i, index_t j) const { return data + (i * row_stride + j * column_stride) * element; }
+};
+
+template <class W, class T>
+void pack_numbers(W* panel, index_t width, index_t used, index_t count, const void* source, index_t step,
+                  index_t stride) {
+  pack_panel(panel, width, used, count, static_cast<const T*>(source), step, stride);
+}
+
+#if defined(__x86_64__) || defined(__i386__)
+template <class T>
+void pack_as_pairs(float* panel, index_t width, index_t used, index_t count, const void* source, index_t step,
+                   index_t stride) {
+  pack_pairs(panel, width, used, count, static_cast<const T*>(source), step, stride);
+}
+#endif
+
+/// The operands of a product and the kernels that multiply them: numbers of the type of the sums or, where an operand is
+/// bf16 and the processor multiplies it, pairs of bf16 in the place of one float.
+template <class W>
+struct Factors {
+  Source<W> a, b;
+  TileKernels<W> kernels;
+  bool pairs = false, a_in_place = true;
+
+  template <class A, class B>
+  Factors(Isa isa, Matrix<A> left, Matrix<B> right) : a(source(left)), b(source(right)) {
+    using TA = std::remove_const_t<A>;
+    using TB = std::remove_const_t<B>;
+    a_in_place = a.column_stride == 1;
+    if constexpr (std::is_same_v<TA, bf16> || std::is_same_v<TB, bf16>) {
+#if defined(__x86_64__) || defined(__i386__)
+      if (isa >= Isa::avx512bf16) {
+        pairs = true;
+        kernels = pair_kernels();
+        a.pack = pack_as_pairs<TA>;
+        b.pack = pack_as_pairs<TB>;
+        a_in_place = a_in_place && std::is_same_v<TA, bf16> && a.row_stride % 2 == 0 && a.columns % 2 == 0;
+        check_cache();
+        return;
+      }
+#endif
+    }
+    kernels = tile_kernels<W>(isa);
+    a_in_place = a_in_place && std::is_same_v<TA, W>;
+    a.pack = pack_numbers<W, TA>;
+    b.pack = pack_numbers<W, TB>;
+    check_cache();
+  }
+
+  /// Numbers or pairs in k numbers along K.
+  index_t units(index_t k) const { return pairs ? (k + 1) / 2 : k; }
+
+ private:
+  template <class T>
+  static Source<W> source(Matrix<T> m) {
+    return {reinterpret_cast<const std::byte*>(m.data), m.rows, m.columns, m.row_stride, m.column_stride, sizeof(T)};
+  }
+  /// Rows of A that lie apart are read in place, unless they would share few sets of the first-level cache.
+  void check_cache() { a_in_place = a_in_place && a.row_stride * a.element % 4096 != 0; }
+};
+
 /// One product C = A B cut into fixed pieces: `depth` of K at a time, C in blocks of `block_rows` x `block_columns`.
 /// The pieces depend on the sizes and the instruction set alone, and one block of C is summed by one worker.
+/// @tparam T type of C; where it is narrower than its sums, a worker keeps those of a block until they are complete
 template <class T>
 struct Product {
+  using W = wide_t<T>;
   static constexpr index_t depth = 384;
+  static constexpr bool direct = std::is_same_v<T, W>;  ///< C holds its own sums
 
   Matrix<T> c;
-  Matrix<const T> a, b;
+  Factors<W> factors;
   bool accumulate;
   Epilogue<T> epilogue;
   Isa isa;
-  TileKernels<T> kernels;
   index_t panels, block_rows, block_panels, row_blocks, column_blocks;
-  bool pack_rows;
 
-  Product(Isa which, Matrix<T> to, Matrix<const T> left, Matrix<const T> right, bool add, Epilogue<T> after)
-      : c(to), a(left), b(right), accumulate(add), epilogue(after), isa(which), kernels(tile_kernels<T>(which)) {
-    const index_t tall = kernels.tiles[0].rows;
-    panels = (c.columns + kernels.columns - 1) / kernels.columns;
+  template <class A, class B>
+  Product(Isa which, Matrix<T> to, Matrix<A> left, Matrix<B> right, bool add, Epilogue<T> after)
+      : c(to), factors(which, left, right), accumulate(add), epilogue(after), isa(which) {
+    const index_t tall = tallest(), width = factors.kernels.columns;
+    panels = (c.columns + width - 1) / width;
     column_blocks = std::max<index_t>(1, (c.columns + 255) / 256);
     block_panels = (panels + column_blocks - 1) / column_blocks;
     const index_t row_panels = std::max<index_t>(1, (c.rows + tall - 1) / tall);
     row_blocks = (row_panels * tall + 111) / 112;
     block_rows = (row_panels + row_blocks - 1) / row_blocks * tall;
     row_blocks = (c.rows + block_rows - 1) / block_rows;
-    // Rows of A that lie apart are read in place, unless they would share few sets of the first-level cache.
-    pack_rows = a.column_stride != 1 || a.row_stride * static_cast<index_t>(sizeof(T)) % 4096 == 0;
   }
 
+  index_t tallest() const { return factors.kernels.tiles[0].rows; }
   index_t blocks() const { return row_blocks * column_blocks; }
-  index_t steps() const { return std::max<index_t>(1, (a.columns + depth - 1) / depth); }
-  index_t step_depth(index_t first) const { return std::min(depth, a.columns - first); }
+  index_t inner() const { return factors.a.columns; }
+  index_t steps() const { return std::max<index_t>(1, (inner() + depth - 1) / depth); }
+  /// Steps for which B is packed at once: sums that C itself holds are fetched again for the next.
+  index_t steps_at_once() const { return direct ? 1 : steps(); }
+  index_t step_depth(index_t step) const { return std::min(depth, inner() - step * depth); }
+  /// Numbers in all panels of B of one step.
+  index_t packed_step(index_t step) const { return panels * factors.kernels.columns * factors.units(step_depth(step)); }
   std::size_t packed_b() const {
-    return sizeof(T) * static_cast<std::size_t>(panels * kernels.columns * std::min(depth, a.columns));
+    return sizeof(W) * static_cast<std::size_t>(panels * factors.kernels.columns *
+                                                factors.units(std::min(steps_at_once() * depth, inner())));
   }
   std::size_t packed_a() const {
-    return sizeof(T) * static_cast<std::size_t>(kernels.tiles[0].rows * std::min(depth, a.columns));
+    return round_up(sizeof(W) * static_cast<std::size_t>(tallest() * factors.units(std::min(depth, inner()))),
+                    alignment_bytes);
   }
-  /// Of a worker: one panel of A, one tile of C.
+  /// Of a worker: one panel of A, and one tile of C or the sums of a block.
   std::size_t worker_bytes() const {
-    return round_up(packed_a(), alignment_bytes) +
-           sizeof(T) * static_cast<std::size_t>(kernels.tiles[0].rows * kernels.columns);
+    const index_t width = factors.kernels.columns;
+    return packed_a() +
+           sizeof(W) * static_cast<std::size_t>(direct ? tallest() * width : block_rows * block_panels * width);
   }
 
-  /// Packs one panel of columns of B, rows [first, first + depth).
-  void pack_b(T* packed, index_t first, index_t panel) const {
-    const index_t k = step_depth(first), width = kernels.columns, column = panel * width;
-    pack_panel(packed + panel * width * k, width, std::min(width, c.columns - column), k, b.at(first, column),
-               b.row_stride, b.column_stride);
+  /// Packs panel `which` of all panels of the steps [first, ...).
+  void pack_b(W* packed, index_t first, index_t which) const {
+    const index_t step = first + which / panels, panel = which % panels;
+    const index_t width = factors.kernels.columns, column = panel * width, k = step_depth(step);
+    for (index_t s = first; s < step; ++s) packed += packed_step(s);
+    const Source<W>& b = factors.b;
+    b.pack(packed + panel * width * factors.units(k), width, std::min(width, c.columns - column), k,
+           b.at(step * depth, column), b.row_stride, b.column_stride);
   }
 
-  /// Adds the products of rows [first, first + depth) of B to one block of C.
-  void block(const T* packed, index_t first, index_t which, std::byte* workspace) const {
-    const index_t row_end = std::min(c.rows, (which / column_blocks + 1) * block_rows);
-    index_t row = which / column_blocks * block_rows;
-    for (index_t count = 0; row < row_end; row += count) {
-      std::size_t t = 0;
-      while (kernels.tiles[t].rows > row_end - row) ++t;
-      count = kernels.tiles[t].rows;
-      tile_row(kernels.tiles[t], packed, first, row, which % column_blocks, workspace);
-    }
-    if (first + depth >= a.columns && (epilogue.bias || epilogue.gelu)) finish(which);
+  /// Adds the products of the steps [first, first + count) to one block of C and, after the last, finishes it.
+  void block(const W* packed, index_t first, index_t count, index_t which, std::byte* workspace) const {
+    W* const sums = reinterpret_cast<W*>(workspace + packed_a());
+    const index_t row_begin = which / column_blocks * block_rows, row_end = std::min(c.rows, row_begin + block_rows);
+    for (index_t step = first; step < first + count; packed += packed_step(step), ++step)
+      for (index_t row = row_begin, tall = 0; row < row_end; row += tall) {
+        std::size_t t = 0;
+        while (factors.kernels.tiles[t].rows > row_end - row) ++t;
+        tall = factors.kernels.tiles[t].rows;
+        tile_row(factors.kernels.tiles[t], packed, step, row, which, workspace, sums);
+      }
+    if (first + count == steps() && (!direct || epilogue.bias || epilogue.gelu)) finish(which, sums);
   }
 
   /// One panel of rows of C against all panels of columns of a block.
-  void tile_row(const typename TileKernels<T>::Tile& tile, const T* packed, index_t first, index_t row,
-                index_t column_block, std::byte* workspace) const {
-    const index_t k = step_depth(first), width = kernels.columns;
-    const bool add = accumulate || first > 0;
-    const T* left = a.at(row, first);
-    index_t left_row = a.row_stride, left_step = a.column_stride;
-    if (pack_rows) {
-      T* panel = reinterpret_cast<T*>(workspace);
-      pack_panel(panel, tile.rows, tile.rows, k, left, a.column_stride, a.row_stride);
+  void tile_row(const typename TileKernels<W>::Tile& tile, const W* packed, index_t step, index_t row, index_t which,
+                std::byte* workspace, W* sums) const {
+    const index_t k = step_depth(step), units = factors.units(k), width = factors.kernels.columns;
+    const Source<W>& a = factors.a;
+    const W* left = reinterpret_cast<const W*>(a.at(row, step * depth));
+    index_t left_row = factors.pairs ? a.row_stride / 2 : a.row_stride, left_step = 1;
+    if (!factors.a_in_place) {
+      W* panel = reinterpret_cast<W*>(workspace);
+      a.pack(panel, tile.rows, tile.rows, k, left, a.column_stride, a.row_stride);
       left = panel, left_row = 1, left_step = tile.rows;
     }
-    const index_t last = std::min(panels, (column_block + 1) * block_panels);
-    for (index_t p = column_block * block_panels; p < last; ++p) {
-      const T* right = packed + p * width * k;
-      T* to = c.at(row, p * width);
-      if ((p + 1) * width <= c.columns) {
-        tile.function(k, left, left_row, left_step, right, to, c.row_stride, add);
-        continue;
+    const index_t column_block = which % column_blocks, begin = column_block * block_panels;
+    const index_t last = std::min(panels, begin + block_panels);
+    for (index_t p = begin; p < last; ++p) {
+      const W* right = packed + p * width * units;
+      if constexpr (direct) {
+        const bool add = accumulate || step > 0;
+        W* to = c.at(row, p * width);
+        if ((p + 1) * width <= c.columns) {
+          tile.function(units, left, left_row, left_step, right, to, c.row_stride, add);
+          continue;
+        }
+        tile.function(units, left, left_row, left_step, right, sums, width, false);
+        for (index_t r = 0; r < tile.rows; ++r)
+          for (index_t j = 0; j < c.columns - p * width; ++j)
+            to[r * c.row_stride + j] = add ? to[r * c.row_stride + j] + sums[r * width + j] : sums[r * width + j];
+      } else {
+        const index_t pitch = block_panels * width;
+        tile.function(units, left, left_row, left_step, right,
+                      sums + (row - which / column_blocks * block_rows) * pitch + (p - begin) * width, pitch, step > 0);
       }
-      T* edge = reinterpret_cast<T*>(workspace + round_up(packed_a(), alignment_bytes));
-      tile.function(k, left, left_row, left_step, right, edge, width, false);
-      for (index_t r = 0; r < tile.rows; ++r)
-        for (index_t j = 0; j < c.columns - p * width; ++j)
-          to[r * c.row_stride + j] = add ? to[r * c.row_stride + j] + edge[r * width + j] : edge[r * width + j];
     }
   }
 
-  /// Bias and activation of one block of C, whose sums are complete.
-  void finish(index_t which) const {
+  /// Bias, activation and the type of C for one block, whose sums are complete.
+  void finish(index_t which, const W* sums) const {
     const index_t row = which / column_blocks * block_rows, row_end = std::min(c.rows, row + block_rows);
-    const index_t column = which % column_blocks * block_panels * kernels.columns;
-    const index_t column_end = std::min(c.columns, column + block_panels * kernels.columns);
-    run_as(isa, row, row_end, 0, [=, to = c, e = epilogue](index_t begin, index_t end, int) {
-      for (index_t r = begin; r < end; ++r)
-        for (index_t j = column; j < column_end; j += lanes) {
-          const index_t count = std::min(lanes, column_end - j);
-          T sum[lanes], bias[lanes];
-          load_block(sum, to.data + r * to.row_stride + j, count);
-          if (e.bias) {
-            load_block(bias, e.bias + j, count);
-            for (index_t i = 0; i < lanes; ++i) sum[i] += bias[i];
-            store_block(to.data + r * to.row_stride + j, sum, count);
-          }
-          if (e.gelu) {
-            for (index_t i = 0; i < lanes; ++i) sum[i] = maths::gelu(sum[i]);
-            store_block(e.gelu + r * e.gelu_row_stride + j, sum, count);
-          }
-        }
-    });
+    const index_t pitch = block_panels * factors.kernels.columns, column = which % column_blocks * pitch;
+    const index_t column_end = std::min(c.columns, column + pitch);
+    run_as(isa, row, row_end, 0,
+           [=, to = c, e = epilogue, add = accumulate && !direct](index_t begin, index_t end, int) {
+             for (index_t r = begin; r < end; ++r)
+               for (index_t j = column; j < column_end; j += lanes) {
+                 const index_t count = std::min(lanes, column_end - j);
+                 T* const out = to.data + r * to.row_stride + j;
+                 W sum[lanes], other[lanes];
+                 if constexpr (direct)
+                   load_block(sum, out, count);
+                 else
+                   load_block(sum, sums + (r - row) * pitch + (j - column), count);
+                 if (e.bias) {
+                   load_block(other, e.bias + j, count);
+                   for (index_t i = 0; i < lanes; ++i) sum[i] += other[i];
+                 }
+                 if (add) {
+                   load_block(other, out, count);
+                   for (index_t i = 0; i < lanes; ++i) sum[i] += other[i];
+                 }
+                 if (!direct || e.bias) store_block(out, sum, count);
+                 if (e.gelu) {
+                   for (index_t i = 0; i < lanes; ++i) sum[i] = maths::gelu(sum[i]);
+                   store_block(e.gelu + r * e.gelu_row_stride + j, sum, count);
+                 }
+               }
+           });
   }
 };
 
 }  // namespace detail
 
 /// C = A B (mode overwrite; what C held is never read) or C += A B (accumulate), then the epilogue; ignore does
-/// nothing. Sums run over K in pieces of 384, in T, each piece in order; they depend on sizes and instruction set, not
-/// on threads.
+/// nothing.  A and B are of C's wide type or bf16, C likewise.  Sums run over K in pieces of 384, in the wide type, each
+/// piece in order; they depend on sizes, types and instruction set, not on threads.  With avx512bf16 and an operand of
+/// bf16 the other one is rounded to bf16 too; everywhere else bf16 is widened.
 /// @param c [M, N], unit column stride  @param a [M, K]  @param b [K, N], each with unit stride along rows or columns
 /// (any other strides are right, but slow)  @param epilogue bias [N], gelu [M, N].  K = 0 counts as a product of zeros.
-/// Uses shared scratch of 384 N elements.  Not for use inside a loop of the same Threads: see gemm_serial.
-template <class T>
-void gemm(Cpu& cpu, Matrix<T> c, std::type_identity_t<Matrix<const T>> a, std::type_identity_t<Matrix<const T>> b,
-          GradMode mode, std::type_identity_t<Epilogue<T>> epilogue = {}) {
+/// Uses shared scratch of 384 N elements, or K N if C is bf16.  Not for use inside a loop of the same Threads: see
+/// gemm_serial.
+template <class T, class A, class B>
+void gemm(Cpu& cpu, Matrix<T> c, Matrix<A> a, Matrix<B> b, GradMode mode,
+          std::type_identity_t<Epilogue<T>> epilogue = {}) {
+  using W = wide_t<T>;
   if (mode == GradMode::ignore || c.rows == 0 || c.columns == 0) return;
   const detail::Product<T> product(cpu.isa(), c, a, b, mode == GradMode::accumulate, epilogue);
-  T* packed = reinterpret_cast<T*>(cpu.shared_scratch(product.packed_b()));
-  for (index_t step = 0; step < product.steps(); ++step) {
-    const index_t first = step * product.depth;
-    cpu.threads().for_each(product.panels, [&](index_t panel, int) { product.pack_b(packed, first, panel); });
+  W* packed = reinterpret_cast<W*>(cpu.shared_scratch(product.packed_b()));
+  for (index_t first = 0; first < product.steps(); first += product.steps_at_once()) {
+    const index_t count = product.steps_at_once();
+    cpu.threads().for_each(count * product.panels, [&](index_t panel, int) { product.pack_b(packed, first, panel); });
     cpu.threads().for_each(product.blocks(), [&](index_t which, int worker) {
-      product.block(packed, first, which, cpu.scratch(worker, product.worker_bytes()));
+      product.block(packed, first, count, which, cpu.scratch(worker, product.worker_bytes()));
     });
   }
 }
 
-/// Bytes of workspace that gemm_serial needs for c [m, n] = a [m, k] b [k, n].
-template <class T>
+/// Bytes of workspace that gemm_serial needs for c [m, n] = a [m, k] b [k, n] of these types.
+template <class T, class A = T, class B = T>
 std::size_t gemm_serial_bytes(Isa isa, index_t m, index_t n, index_t k) {
-  const detail::Product<T> product(isa, {nullptr, m, n, n, 1}, {nullptr, m, k, k, 1}, {nullptr, k, n, n, 1}, false, {});
+  const detail::Product<T> product(isa, Matrix<T>{nullptr, m, n, n, 1}, Matrix<const A>{nullptr, m, k, k, 1},
+                                   Matrix<const B>{nullptr, k, n, n, 1}, false, {});
   return round_up(product.packed_b(), alignment_bytes) + product.worker_bytes();
 }
 
 /// As gemm, on this thread alone, with a workspace of gemm_serial_bytes that starts on a multiple of alignment_bytes:
 /// for use inside a task.  Same sums as gemm.
-template <class T>
-void gemm_serial(Isa isa, std::byte* workspace, Matrix<T> c, std::type_identity_t<Matrix<const T>> a,
-                 std::type_identity_t<Matrix<const T>> b, GradMode mode,
+template <class T, class A, class B>
+void gemm_serial(Isa isa, std::byte* workspace, Matrix<T> c, Matrix<A> a, Matrix<B> b, GradMode mode,
                  std::type_identity_t<Epilogue<T>> epilogue = {}) {
+  using W = wide_t<T>;
   if (mode == GradMode::ignore || c.rows == 0 || c.columns == 0) return;
   const detail::Product<T> product(isa, c, a, b, mode == GradMode::accumulate, epilogue);
-  T* packed = reinterpret_cast<T*>(workspace);
+  W* packed = reinterpret_cast<W*>(workspace);
   std::byte* rest = workspace + round_up(product.packed_b(), alignment_bytes);
-  for (index_t step = 0; step < product.steps(); ++step) {
-    const index_t first = step * product.depth;
-    for (index_t panel = 0; panel < product.panels; ++panel) product.pack_b(packed, first, panel);
-    for (index_t which = 0; which < product.blocks(); ++which) product.block(packed, first, which, rest);
+  for (index_t first = 0; first < product.steps(); first += product.steps_at_once()) {
+    const index_t count = product.steps_at_once();
+    for (index_t panel = 0; panel < count * product.panels; ++panel) product.pack_b(packed, first, panel);
+    for (index_t which = 0; which < product.blocks(); ++which) product.block(packed, first, count, which, rest);
   }
 }
 

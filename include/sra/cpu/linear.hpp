@@ -29,8 +29,12 @@ Matrix<T> as_matrix(const char* who, View<T, S> v) {
 
 namespace detail {
 
-inline Cost product_cost(index_t rows, index_t in, index_t out, std::size_t element) {
-  return {double(element) * double(rows * (in + out) + in * out), 2.0 * double(rows) * double(in) * double(out)};
+/// @tparam TX, TY, TW types of the input [rows, in], the output [rows, out] and the weight
+template <class TX, class TY, class TW>
+Cost product_cost(index_t rows, index_t in, index_t out) {
+  const double bytes =
+      double(rows) * (double(in) * sizeof(TX) + double(out) * sizeof(TY)) + double(in * out) * sizeof(TW);
+  return {bytes, 2.0 * double(rows) * double(in) * double(out)};
 }
 
 /// Rows per partial sum of a bias gradient.
@@ -62,19 +66,20 @@ void sum_columns(Cpu& cpu, Rows<const T> dy, W* partial, W* to, bool add) {
 }  // namespace detail
 
 /// y = x Wᵀ + b.  Bias: View<wide, [Out]> or any other type for none.
-template <ContextOn<Cpu> C, class T, class Y, class X, class W, class Bias>
-void linear_forward(C& context, View<T, Y> y, View<T, X> x, View<const T, W> w, Bias bias) {
-  launch(context, "linear_forward", detail::product_cost(x.shape.rows(), X::width, Y::width, sizeof(T)), [&](Cpu& cpu) {
-    const Matrix<const T> wt{w.data, W::extent(1), W::extent(0), 1, w.pitch};
-    Epilogue<T> epilogue;
-    if constexpr (requires { bias.data; }) epilogue.bias = bias.data;
-    gemm(cpu, as_matrix("linear", y), as_matrix("linear", View<const T, X>(x)), wt, GradMode::overwrite, epilogue);
-  });
+template <ContextOn<Cpu> C, class TY, class Y, class TX, class X, class TW, class W, class Bias>
+void linear_forward(C& context, View<TY, Y> y, View<TX, X> x, View<const TW, W> w, Bias bias) {
+  launch(
+      context, "linear_forward", detail::product_cost<TX, TY, TW>(x.shape.rows(), X::width, Y::width), [&](Cpu& cpu) {
+        const Matrix<const TW> wt{w.data, W::extent(1), W::extent(0), 1, w.pitch};
+        Epilogue<TY> epilogue;
+        if constexpr (requires { bias.data; }) epilogue.bias = bias.data;
+        gemm(cpu, as_matrix("linear", y), as_matrix("linear", View<const TX, X>(x)), wt, GradMode::overwrite, epilogue);
+      });
 }
 
 /// y_i = x W_iᵀ + b_i for layers at a constant distance.
-template <ContextOn<Cpu> C, class T, class Y, class X, class W, class B>
-void linear_bank_forward(C& context, View<T, Y> y, View<T, X> x, View<const T, W> w, View<wide_t<T>, B> bias,
+template <ContextOn<Cpu> C, class TY, class Y, class TX, class X, class TW, class W, class B>
+void linear_bank_forward(C& context, View<TY, Y> y, View<TX, X> x, View<const TW, W> w, View<wide_t<TY>, B> bias,
                          index_t stride, index_t count) {
   for (index_t i = 0; i < count; ++i) {
     w.data += i ? stride : 0;
@@ -84,13 +89,13 @@ void linear_bank_forward(C& context, View<T, Y> y, View<T, X> x, View<const T, W
 }
 
 /// u = x Wᵀ + b, y = gelu(u).
-template <ContextOn<Cpu> C, class T, class Y, class X, class W, class Bias>
-void linear_gelu_forward(C& context, View<T, Y> y, View<T, Y> u, View<T, X> x, View<const T, W> w, Bias bias) {
-  launch(context, "linear_gelu_forward", detail::product_cost(x.shape.rows(), X::width, Y::width, sizeof(T)),
+template <ContextOn<Cpu> C, class TY, class Y, class TX, class X, class TW, class W, class Bias>
+void linear_gelu_forward(C& context, View<TY, Y> y, View<TY, Y> u, View<TX, X> x, View<const TW, W> w, Bias bias) {
+  launch(context, "linear_gelu_forward", detail::product_cost<TX, TY, TW>(x.shape.rows(), X::width, Y::width),
          [&](Cpu& cpu) {
-           const Matrix<const T> wt{w.data, W::extent(1), W::extent(0), 1, w.pitch};
-           const Epilogue<T> epilogue{bias.data, y.data, y.row_stride()};
-           gemm(cpu, as_matrix("linear_gelu", u), as_matrix("linear_gelu", View<const T, X>(x)), wt,
+           const Matrix<const TW> wt{w.data, W::extent(1), W::extent(0), 1, w.pitch};
+           const Epilogue<TY> epilogue{bias.data, y.data, y.row_stride()};
+           gemm(cpu, as_matrix("linear_gelu", u), as_matrix("linear_gelu", View<const TX, X>(x)), wt,
                 GradMode::overwrite, epilogue);
          });
 }
@@ -124,20 +129,18 @@ void bias_backward(C& context, View<const T, Y> dy, Grad<wide_t<T>, B> db) {
 }
 
 /// dx = dy W, dW = dyᵀ x, db = column sums of dy, each as its mode says.
-template <ContextOn<Cpu> C, class T, class Y, class X, class W, class DX, class DW, class DB>
-void linear_backward(C& context, View<const T, Y> dy, View<T, X> x, View<const T, W> w, DX dx, DW dw, DB db) {
-  const Cost cost = detail::product_cost(x.shape.rows(), X::width, Y::width, sizeof(T));
+template <ContextOn<Cpu> C, class TY, class Y, class TX, class X, class TW, class W, class DX, class DW, class DB>
+void linear_backward(C& context, View<const TY, Y> dy, View<TX, X> x, View<const TW, W> w, DX dx, DW dw, DB db) {
+  const Cost cost = detail::product_cost<TX, TY, TW>(x.shape.rows(), X::width, Y::width);
   if (dx)
     launch(context, "linear_backward_input", cost, [&](Cpu& cpu) {
-      const Matrix<const T> weight{w.data, W::extent(0), W::extent(1), w.pitch, 1};
+      const Matrix<const TW> weight{w.data, W::extent(0), W::extent(1), w.pitch, 1};
       gemm(cpu, as_matrix("linear", dx.to), as_matrix("linear", dy), weight, dx.mode);
     });
   if (dw)
     launch(context, "linear_backward_weight", cost, [&](Cpu& cpu) {
-      const auto rows = as_matrix("linear", dy);
-      const Matrix<const T> transposed{rows.data, rows.columns, rows.rows, 1, rows.row_stride};
-      gemm(cpu, Matrix<T>{dw.to.data, W::extent(0), W::extent(1), dw.to.pitch, 1}, transposed,
-           as_matrix("linear", View<const T, X>(x)), dw.mode);
+      const Matrix<wide_t<TW>> to{dw.to.data, W::extent(0), W::extent(1), dw.to.pitch, 1};
+      gemm(cpu, to, as_matrix("linear", dy).transposed(), as_matrix("linear", View<const TX, X>(x)), dw.mode);
     });
   if constexpr (requires { db.mode; }) bias_backward(context, dy, db);
 }

@@ -34,7 +34,8 @@ void batched_product(C& context, Grad<T, S> y, View<A, SA> a, View<B, SB> b) {
     const auto right = [b](index_t s) { return detail::matrix_of<TransposeB>(b, s); };
     const auto to = [y](index_t s) { return detail::matrix_of<false>(y.to, s); };
     if (samples == 1) return gemm(cpu, to(0), left(0), right(0), y.mode);
-    const std::size_t workspace = gemm_serial_bytes<T>(cpu.isa(), m, n, k);
+    const std::size_t workspace =
+        gemm_serial_bytes<T, std::remove_const_t<A>, std::remove_const_t<B>>(cpu.isa(), m, n, k);
     cpu.threads().for_each(samples, [&](index_t s, int worker) {
       gemm_serial(cpu.isa(), cpu.scratch(worker, workspace), to(s), left(s), right(s), y.mode);
     });

@@ -38,13 +38,18 @@ Cost patch_cost(const Image& image) {
   return {2.0 * double(image.shape.size()) * sizeof(typename C::type), 0};
 }
 
+template <class T, class U>
+[[gnu::always_inline]] inline void put(T& to, U from, bool add) {
+  using W = wide_t<T>;
+  to = static_cast<T>(add ? static_cast<W>(to) + static_cast<W>(from) : static_cast<W>(from));
+}
 struct FromPixel {
   bool add;
-  void operator()(auto& pixel, auto& value) const { value = add ? value + pixel : pixel; }
+  [[gnu::always_inline]] void operator()(auto& pixel, auto& value) const { put(value, pixel, add); }
 };
 struct FromPatch {
   bool add;
-  void operator()(auto& pixel, auto& value) const { pixel = add ? pixel + value : value; }
+  [[gnu::always_inline]] void operator()(auto& pixel, auto& value) const { put(pixel, value, add); }
 };
 
 }  // namespace detail

@@ -46,12 +46,12 @@ inline double tree_sum(const double* x, index_t n) {
   return tree_sum(x, n / 2) + tree_sum(x + n / 2, n - n / 2);
 }
 
-template <class W>
+template <class W, class T>
 struct UpdateRange {
-  UpdateArgs<W> args;
+  UpdateArgs<W, T> args;
   W keep, rest1, rest2, over_root, step;
 
-  explicit UpdateRange(const UpdateArgs<W>& a) : args(a) {
+  explicit UpdateRange(const UpdateArgs<W, T>& a) : args(a) {
     const auto& s = a.settings;
     keep = static_cast<W>(1.0 - static_cast<double>(a.lr) * static_cast<double>(s.weight_decay));
     rest1 = static_cast<W>(1.0 - static_cast<double>(s.beta1));
@@ -80,6 +80,7 @@ struct UpdateRange {
       store_block(args.m + at, m, count);
       store_block(args.v + at, v, count);
       store_block(args.master + at, p, count);
+      if (args.values) store_block(args.values + at, p, count);
     }
     for (int n = 0; n < args.emas; ++n) {
       const W decay = args.ema_decay[n], rest = static_cast<W>(1.0 - static_cast<double>(decay));
@@ -87,6 +88,7 @@ struct UpdateRange {
       load_block(e, args.ema[n] + at, count);
       for (index_t i = 0; i < lanes; ++i) e[i] = decay * e[i] + rest * p[i];
       store_block(args.ema[n] + at, e, count);
+      if (n == 0 && args.teacher) store_block(args.teacher + at, e, count);
     }
   }
 };
@@ -114,9 +116,9 @@ double norm_of_chunks(Cpu& cpu, const W* data, index_t count) {
 ///   p <- p - lr / bias_correction1 * m / (sqrt(v) / sqrt(bias_correction2) + eps),  ema <- decay ema + (1 - decay) p,
 /// the last with the new p; 1 - decay and the like are computed in double and rounded.  Elements are independent: same bits
 /// for any number of threads and any cut into ranges.  Reads 4 + emas and writes 3 + emas numbers per element.
-template <class W>
-void update(Cpu& cpu, const UpdateArgs<W>& args) {
-  for_rows(cpu, args.count, 16384, detail::UpdateRange<W>(args));
+template <class W, class T>
+void update(Cpu& cpu, const UpdateArgs<W, T>& args) {
+  for_rows(cpu, args.count, 16384, detail::UpdateRange<W, T>(args));
 }
 
 /// sum_of_squares as a launch.
@@ -129,9 +131,10 @@ double squared_norm(C& context, const W* data, index_t count) {
 }
 
 /// update as a launch.
-template <ContextOn<Cpu> C, class W>
-void update_parameters(C& context, const UpdateArgs<W>& args) {
-  const double bytes = double(args.count) * sizeof(W) * (7 + 2 * args.emas);
+template <ContextOn<Cpu> C, class W, class T>
+void update_parameters(C& context, const UpdateArgs<W, T>& args) {
+  const double copies = double(args.count) * sizeof(T) * ((args.values ? 1 : 0) + (args.teacher ? 1 : 0));
+  const double bytes = double(args.count) * sizeof(W) * (7 + 2 * args.emas) + copies;
   launch(context, "update_parameters", {bytes, 0}, [&](Cpu& cpu) { update(cpu, args); });
 }
 

@@ -210,7 +210,7 @@ class Sampler {
     State v = make_dense<double>(exact, ImageShape{n});  // [n, H, W, C]
     const Arena::Mark before = workspace_.activations.mark();
     Detached<B, T> context(workspace_, weights_);
-    const auto input = make_dense<T>(context, ImageShape{batch});          // [n or 2n, H, W, C]
+    const auto input = make_dense<W>(context, ImageShape{batch});          // [n or 2n, H, W, C]
     const auto times = context.template tensor<W>(Shape<dynamic>{batch});  // [n or 2n]
     for (index_t first = 0; first < batch; first += n) copy(context, samples_of(input.value, first, n), x.value);
     fill(context, times, static_cast<W>(t));

@@ -269,7 +269,7 @@ auto evaluate(const Expr<Tree, L...>& e) {
   });
 }
 
-/// Evaluates into the shape that all operands follow.
+/// Evaluates into the shape that all operands follow, of the context's type for tokens, else wide.
 template <class Tree, class... L>
 auto eval(const Expr<Tree, L...>& e) {
   using Out = typename detail::ShapeOf<L...>::type;
@@ -280,7 +280,7 @@ auto eval(const Expr<Tree, L...>& e) {
   if constexpr (!std::is_void_v<Out>)  // after the sentence above, nothing else
     return e.leaves.apply([&](const auto&... leaf) {
       using C = std::remove_cvref_t<decltype(detail::first_context(leaf...))>;
-      return evaluate<typename C::type, Out>(e);
+      return evaluate<element_t<C, Out>, Out>(e);
     });
 }
 /// A value is its own value.

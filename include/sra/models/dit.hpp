@@ -77,8 +77,8 @@ struct SiT {
   /// Tokens of images.  @param x [B, H, W, C]  @return [B, T, D]
   template <Variable X>
   auto embed(X x) const {
-    using T = typename X::type;
-    Var<T, TokenShape, typename X::context_type> tokens = x_embedder(x) + leaf(x.context(), pos_embed);
+    using Ctx = typename X::context_type;
+    Var<typename Ctx::type, TokenShape, Ctx> tokens = x_embedder(x) + leaf(x.context(), pos_embed);
     return tokens;
   }
 

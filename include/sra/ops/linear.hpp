@@ -43,13 +43,14 @@ auto bias_grad(const Bias& bias) {
 
 /// y = x Wᵀ + b.
 /// @param input [..., In] value or expression  @param weight [Out, In]  @param bias [Out] or NoBias
-/// @return [..., Out].  Keeps x.
+/// @return [..., Out] of the context's type for tokens, else wide.  Keeps x.
 template <Pointwise Input, class W, class Bias = NoBias>
 auto linear(const Input& input, W weight, Bias bias = {}) {
   const auto x = eval(input);
   using X = std::remove_const_t<decltype(x)>;
   detail::check_linear<W, Bias, typename X::shape>();
-  auto y = make<typename X::type>(x.context(), with_last<typename X::shape, W::shape::extent(0)>{x.batch()});
+  using Out = with_last<typename X::shape, W::shape::extent(0)>;
+  auto y = make<element_t<typename X::context_type, Out>>(x.context(), Out{x.batch()});
   linear_forward(x.context(), y.value, x.value, weight.value, detail::bias_view(bias));
   return record(y, [=](auto& c, auto dy) {
     const auto dx = x.grad();
@@ -77,7 +78,8 @@ template <Variable X, class W, Variable Bias>
 auto linear_bank(X x, W weight, Bias bias, index_t stride, index_t states, index_t count) {
   detail::check_linear<W, Bias, typename X::shape>();
   static_assert(X::shape::rank == 2, "linear_bank: the input is per sample, [B, In]");
-  auto y = make<typename X::type>(x.context(), Shape<dynamic, W::shape::extent(0)>{count * x.batch()});
+  using Out = Shape<dynamic, W::shape::extent(0)>;
+  auto y = make<element_t<typename X::context_type, Out>>(x.context(), Out{count * x.batch()});
   linear_bank_forward(x.context(), y.value, x.value, weight.value, bias.value, stride, count);
   record(y, [=](auto& c, auto dy) {
     for (index_t i = 0; i < count; ++i) {
@@ -111,17 +113,18 @@ auto linear_gelu(const Input& input, W weight, Bias bias) {
   const auto x = eval(input);
   using X = std::remove_const_t<decltype(x)>;
   detail::check_linear<W, Bias, typename X::shape>();
-  auto y = make<typename X::type>(x.context(), with_last<typename X::shape, W::shape::extent(0)>{x.batch()});
-  const auto before = x.context().template tensor<typename X::type>(y.value.shape);
+  using Out = with_last<typename X::shape, W::shape::extent(0)>;
+  using T = element_t<typename X::context_type, Out>;
+  auto y = make<T>(x.context(), Out{x.batch()});
+  const auto before = x.context().template tensor<T>(y.value.shape);
   linear_gelu_forward(x.context(), y.value, before, x.value, weight.value, bias.value);
   return record(y, [=](auto& c, auto dy) {
-    const auto du = c.template tensor<typename X::type>(y.value.shape);
+    const auto du = c.template tensor<T>(y.value.shape);
     gelu_backward(c, du, dy, before);
     const auto dx = x.grad();
     const auto dw = weight.grad();
     const auto db = bias.grad();
-    linear_backward(c, View<const typename X::type, typename decltype(y)::shape>(du), x.value, weight.value, dx, dw,
-                    db);
+    linear_backward(c, View<const T, Out>(du), x.value, weight.value, dx, dw, db);
   });
 }
 

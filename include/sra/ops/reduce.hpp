@@ -87,13 +87,12 @@ auto sample_mean(const E& e) {
 }
 
 /// The mean of e over the tokens, accumulated in double, token after token.
-/// @param e a value or an expression [B, T, D]  @return [B, D]
+/// @param e a value or an expression [B, T, D]  @return [B, D] wide
 template <Pointwise E>
 auto mean_tokens(const E& e) {
   using S = detail::ShapeOfExpr<E>;
   static_assert(S::rank == 3 && S::batched, "mean_tokens: the operand must be [B, T, D]");
-  using Type = typename detail::ContextOfExpr<E>::type;
-  return detail::reduced<Shape<dynamic, S::width>, Type, S>(detail::lift(e), true);
+  return detail::reduced<Shape<dynamic, S::width>, typename detail::ContextOfExpr<E>::wide, S>(detail::lift(e), true);
 }
 
 }  // namespace sra

@@ -162,18 +162,20 @@ class Engine {
     }
     const AdamW<W> adamw{static_cast<W>(s.adamw.beta1), static_cast<W>(s.adamw.beta2), static_cast<W>(s.adamw.eps),
                          static_cast<W>(s.adamw.weight_decay)};
-    UpdateArgs<W> args{.master = store_.master(),
-                       .m = store_.first_moment(),
-                       .v = store_.second_moment(),
-                       .gradient = store_.gradient(),
-                       .ema = ema_.data(),
-                       .ema_decay = decay_.data(),
-                       .emas = store_.emas(),
-                       .clip_scale = static_cast<W>(clip),
-                       .bias_correction1 = bias_correction(adamw.beta1, update + 1),
-                       .bias_correction2 = bias_correction(adamw.beta2, update + 1),
-                       .lr = static_cast<W>(s.lr),
-                       .settings = adamw};
+    UpdateArgs<W, T> args{.master = store_.master(),
+                          .m = store_.first_moment(),
+                          .v = store_.second_moment(),
+                          .gradient = store_.gradient(),
+                          .ema = ema_.data(),
+                          .ema_decay = decay_.data(),
+                          .emas = store_.emas(),
+                          .values = store_.values(),
+                          .teacher = store_.teacher(),
+                          .clip_scale = static_cast<W>(clip),
+                          .bias_correction1 = bias_correction(adamw.beta1, update + 1),
+                          .bias_correction2 = bias_correction(adamw.beta2, update + 1),
+                          .lr = static_cast<W>(s.lr),
+                          .settings = adamw};
     for_ranges([&](index_t first, index_t count, bool updated) {
       args.first = first;
       args.count = count;
@@ -213,7 +215,7 @@ class Engine {
     const auto& model = store_.module().model;
     using P = Pass<Model, Objective, C, taps>;
     const typename Model::ImageShape shape{batch.images.shape.batch};
-    auto x = make_dense<T>(context, shape).stop_gradient(), noise = make_dense<T>(context, shape).stop_gradient();
+    auto x = make_dense<W>(context, shape).stop_gradient(), noise = make_dense<W>(context, shape).stop_gradient();
     copy(context, x.value, batch.images);
     if (draws.noise.data)
       copy(context, noise.value, draws.noise);
@@ -227,7 +229,7 @@ class Engine {
     }
     const auto condition =
         draws.condition_is_dropped ? batch.condition : Model::Condition::drop(context, batch.condition, key, dropout);
-    P pass(context, model, objective_, store_.averaged(0), align_.taps(),
+    P pass(context, model, objective_, store_.averaged(), align_.taps(),
            {x, noise, t, condition, batch.condition, batch.features, batch.feature_size, key, draws.teacher_times,
             progress_, scheduled_, losses_ + 1});
     const auto velocity = model(objective_.noised(x, noise, t), t, condition,

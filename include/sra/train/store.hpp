@@ -88,13 +88,15 @@ template <Module M, Backend B, class T>
 class Store {
  public:
   using W = wide_t<T>;
-  static_assert(std::is_same_v<T, W>, "Store: values in another type than the masters are not supported yet");
+  /// Whether products read the masters themselves; otherwise copies in T, which the update keeps.
+  static constexpr bool direct = std::is_same_v<T, W>;
 
   /// @param emas number of averages, at least 1; the first is the teacher
   Store(B& backend, int emas) : size_(place(module_)), list_(parameters_of(module_)), states_(list_.size(), unwritten) {
     const MemorySource source = MemorySource::of(backend);
-    for (Memory* m : {&master_, &m_, &v_, &gradient_}) *m = zeroed(source);
-    for (int i = 0; i < emas; ++i) ema_.push_back(zeroed(source));
+    for (Memory* m : {&master_, &m_, &v_, &gradient_}) *m = zeroed(source, sizeof(W));
+    for (int i = 0; i < emas; ++i) ema_.push_back(zeroed(source, sizeof(W)));
+    if constexpr (!direct) values_ = zeroed(source, sizeof(T)), teacher_ = zeroed(source, sizeof(T));
   }
   Store(const Store&) = delete;  // records point into module_
   Store& operator=(const Store&) = delete;
@@ -111,18 +113,31 @@ class Store {
   W* gradient() const { return data(gradient_); }
   W* ema(int i) const { return data(ema_[static_cast<std::size_t>(i)]); }
   std::vector<unsigned char>& states() { return states_; }
+  /// The masters and the first average in T, or null if products read them as they are.
+  T* values() const { return direct ? nullptr : reinterpret_cast<T*>(values_.data()); }
+  T* teacher() const { return direct ? nullptr : reinterpret_cast<T*>(teacher_.data()); }
 
   /// What a Recording context of the student needs.
-  ParameterTable<T> student() { return {master(), master(), gradient(), states_.data()}; }
+  ParameterTable<T> student() {
+    return refresh(), ParameterTable<T>{read(master(), values()), master(), gradient(), states_.data()};
+  }
   /// The student's weights as constants.
-  ParameterTable<T> live() const { return {master(), master(), nullptr, nullptr}; }
-  /// The averaged weights as constants.
-  ParameterTable<T> averaged(int i) const { return {ema(i), ema(i), nullptr, nullptr}; }
+  ParameterTable<T> live() const {
+    return refresh(), ParameterTable<T>{read(master(), values()), master(), nullptr, nullptr};
+  }
+  /// The first average as constants: the teacher.
+  ParameterTable<T> averaged() const {
+    return refresh(), ParameterTable<T>{read(ema(0), teacher()), ema(0), nullptr, nullptr};
+  }
+  /// Somebody else than the update writes, or has written, masters or averages: their copies in T are made anew before they
+  /// are read.
+  void touch() { stale_ = true; }
 
   /// Draws initial values, keyed by the seed and each module's name, and copies them into the averages.
   void initialise(std::uint64_t seed) {
     for_each_module(module_, [&](const std::string& name, const auto& m) { m.initialise(master(), name, seed); });
     for (int i = 0; i < emas(); ++i) std::memcpy(ema(i), master(), bytes());
+    touch();
   }
 
   /// The parameter of this name.  @throws Error if there is none
@@ -135,10 +150,26 @@ class Store {
   std::size_t bytes() const { return static_cast<std::size_t>(size_) * sizeof(W); }
 
  private:
-  Memory zeroed(MemorySource source) const {
-    Memory m(source, bytes());
-    std::memset(m.data(), 0, bytes());
+  Memory zeroed(MemorySource source, std::size_t element) const {
+    const std::size_t bytes = static_cast<std::size_t>(size_) * element;
+    Memory m(source, bytes);
+    std::memset(m.data(), 0, bytes);
     return m;
+  }
+  void refresh() const {
+    if constexpr (!direct) {
+      for (index_t i = 0; stale_ && i < size_; ++i) {
+        values()[i] = static_cast<T>(master()[i]);
+        teacher()[i] = static_cast<T>(ema(0)[i]);
+      }
+      stale_ = false;
+    }
+  }
+  static const T* read(const W* masters, const T* copies) {
+    if constexpr (direct)
+      return masters;
+    else
+      return copies;
   }
   static W* data(const Memory& m) { return reinterpret_cast<W*>(m.data()); }
 
@@ -146,8 +177,9 @@ class Store {
   index_t size_;
   std::vector<ParamInfo> list_;
   std::vector<unsigned char> states_;
-  Memory master_, m_, v_, gradient_;
+  Memory master_, m_, v_, gradient_, values_, teacher_;
   std::vector<Memory> ema_;
+  mutable bool stale_ = false;
 };
 
 }  // namespace sra

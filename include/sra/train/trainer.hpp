@@ -91,8 +91,15 @@ class Trainer {
   void set_stopped(bool stopped) { stopped_ = stopped; }
 
   /// The values, the average (of decay number i) and the gradient of a parameter.  @throws Error for an unknown name
-  std::span<W> parameter(std::string_view name) { return part(engine_.store().master(), name); }
-  std::span<W> ema(std::string_view name, int i = 0) { return part(engine_.store().ema(i), name); }
+  /// What is written there counts from the next step, sample or validation on; ask again after it.
+  std::span<W> parameter(std::string_view name) {
+    engine_.store().touch();
+    return part(engine_.store().master(), name);
+  }
+  std::span<W> ema(std::string_view name, int i = 0) {
+    engine_.store().touch();
+    return part(engine_.store().ema(i), name);
+  }
   std::span<const W> gradient(std::string_view name) { return part(engine_.store().gradient(), name); }
 
   /// Losses and gradients of one batch; no update.  @param batch of any size  @param draws what is empty is drawn
@@ -163,13 +170,15 @@ class Trainer {
     std::string lines = differences(file, store.parameters(), live, true);
     if (mean != live) lines += differences(file, store.parameters(), mean, true);
     if (!lines.empty()) throw Error(text("weights: ", path.string(), ": does not fit the model:\n", lines));
+    store.touch();
     read_weights(file, store.parameters(), live, store.master());
     for (int i = 0; i < store.emas(); ++i) read_weights(file, store.parameters(), mean, store.ema(i));
   }
 
   /// Draws images by the averaged weights.  @return a sampler that lives as long as the trainer, see Sampler
   auto& sampler() {
-    if (!sampler_) sampler_.emplace(backend_, model(), engine_.store().averaged(0));
+    const auto weights = engine_.store().averaged();
+    if (!sampler_) sampler_.emplace(backend_, model(), weights);
     return *sampler_;
   }
 
@@ -217,7 +226,7 @@ class Trainer {
       const MicroBatch<Model> micro = micro_batch<Model>(*batch);
       check_batch(micro, first);
       const DrawKey key{Rng(options.seed, Purpose::validation, 0, 0).bits64(0), 0, first};
-      validator_->losses(micro, engine_.store().averaged(0), key, v.averaged);
+      validator_->losses(micro, engine_.store().averaged(), key, v.averaged);
       validator_->losses(micro, engine_.store().live(), key, v.live);
     }
     return v;

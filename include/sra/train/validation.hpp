@@ -82,8 +82,8 @@ class Validator {
     try {
       Detached<B, T> context(workspace_, weights);
       const typename Model::ImageShape shape{batch.images.shape.batch};
-      const auto x = make_dense<T>(context, shape).stop_gradient(),
-                 noise = make_dense<T>(context, shape).stop_gradient();
+      const auto x = make_dense<W>(context, shape).stop_gradient(),
+                 noise = make_dense<W>(context, shape).stop_gradient();
       copy(context, x.value, batch.images);
       draw_normal(context, noise.value, key, Purpose::noise);
       const auto t = context.template tensor<W>(Shape<dynamic>{shape.batch});

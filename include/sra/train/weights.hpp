@@ -55,9 +55,11 @@ void read_weights(const SafeTensors& file, const std::vector<ParamInfo>& list, c
 ///     const sra::Weights<Model> weights(cpu, "runs/shapes");
 ///     sra::Sampler sampler(cpu, weights.model(), weights.table());
 ///
-/// @tparam T type of the weights: float or double
+/// @tparam T type that products read: float, double or bf16
 template <class Model, Backend B = backend::Cpu, class T = float>
 class Weights {
+  using W = wide_t<T>;
+
  public:
   /// @param path a safetensors file with the keys ema.* (preferred), model.* or those of a bare state dict, or a run's folder,
   ///   whose newest checkpoint is read; further tensors, such as an alignment's head, are passed over
@@ -69,13 +71,22 @@ class Weights {
     const std::vector<ParamInfo> list = parameters_of(model_);
     if (const std::string lines = differences(file, list, prefix, false); !lines.empty())
       throw Error(text("weights: ", path.string(), ": does not fit the model:\n", lines));
-    values_ = Memory(MemorySource::of(backend), static_cast<std::size_t>(size) * sizeof(T));
-    std::fill_n(data(), size, T{});
-    read_weights(file, list, prefix, data());
+    masters_ = Memory(MemorySource::of(backend), static_cast<std::size_t>(size) * sizeof(W));
+    std::fill_n(masters(), size, W{});
+    read_weights(file, list, prefix, masters());
+    if constexpr (!std::is_same_v<T, W>) {
+      values_ = Memory(MemorySource::of(backend), static_cast<std::size_t>(size) * sizeof(T));
+      for (index_t i = 0; i < size; ++i) reinterpret_cast<T*>(values_.data())[i] = static_cast<T>(masters()[i]);
+    }
   }
 
   const Model& model() const { return model_; }
-  ParameterTable<T> table() const { return {data(), data(), nullptr, nullptr}; }
+  ParameterTable<T> table() const {
+    if constexpr (std::is_same_v<T, W>)
+      return {masters(), masters(), nullptr, nullptr};
+    else
+      return {reinterpret_cast<const T*>(values_.data()), masters(), nullptr, nullptr};
+  }
 
  private:
   static std::filesystem::path newest(const std::filesystem::path& path) {
@@ -84,10 +95,10 @@ class Weights {
     if (all.empty()) throw Error(text("weights: ", path.string(), ": expected a run with a checkpoint, found none"));
     return all.back();
   }
-  T* data() const { return reinterpret_cast<T*>(values_.data()); }
+  W* masters() const { return reinterpret_cast<W*>(masters_.data()); }
 
   Model model_{};
-  Memory values_;
+  Memory masters_, values_;
 };
 
 }  // namespace sra

@@ -122,7 +122,7 @@ template <class Kernel>
 template <class Kernel>
 RowsFunction* rows_function(Isa isa) {
 #if defined(__x86_64__) || defined(__i386__)
-  if (isa == Isa::avx512) return run_avx512<Kernel>;
+  if (isa >= Isa::avx512) return run_avx512<Kernel>;
   if (isa == Isa::avx2) return run_avx2<Kernel>;
 #endif
   (void)isa;

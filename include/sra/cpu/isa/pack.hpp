@@ -3,6 +3,7 @@
 #pragma once
 
 #include <sra/core/config.hpp>
+#include <sra/core/dtype.hpp>
 
 #include <algorithm>
 #include <cstring>
@@ -28,30 +29,104 @@ namespace detail {
 
 }  // namespace detail
 
-/// panel[i * width + j] = source[i * step + j * stride] for i < count, j < used; 0 for used <= j < width: a panel of
+/// panel[i * width + j] = W(source[i * step + j * stride]) for i < count, j < used; 0 for used <= j < width: a panel of
 /// `used` rows or columns that are `stride` apart, `count` long with `step` between neighbours.  Source and panel are
 /// apart.
-template <class T>
-void pack_panel(T* panel, index_t width, index_t used, index_t count, const T* source, index_t step, index_t stride) {
+template <class W, class T>
+void pack_panel(W* panel, index_t width, index_t used, index_t count, const T* source, index_t step, index_t stride) {
+  constexpr bool same = std::is_same_v<W, T>;
   if (used < width)
-    for (index_t i = 0; i < count; ++i) std::fill(panel + i * width + used, panel + (i + 1) * width, T{});
+    for (index_t i = 0; i < count; ++i) std::fill(panel + i * width + used, panel + (i + 1) * width, W{});
   if (stride == 1) {
-    for (index_t i = 0; i < count; ++i)
-      std::memcpy(panel + i * width, source + i * step, static_cast<std::size_t>(used) * sizeof(T));
+    for (index_t i = 0; i < count; ++i) {
+      if constexpr (same)
+        std::memcpy(panel + i * width, source + i * step, static_cast<std::size_t>(used) * sizeof(T));
+      else
+        for (index_t j = 0; j < used; ++j) panel[i * width + j] = static_cast<W>(source[i * step + j]);
+    }
     return;
   }
   constexpr index_t line = 64 / sizeof(T);  // whole cache lines of the source at a time
   for (index_t first = 0; first < count; first += line) {
     const index_t last = std::min(count, first + line);
     index_t j = 0;
-    if constexpr (std::is_same_v<T, float>)
+    if constexpr (same && std::is_same_v<T, float>)
       if (step == 1 && last - first == line)
         for (; j + 4 <= used; j += 4)
           for (index_t i = first; i < last; i += 4)
             detail::transpose_4x4(panel + i * width + j, width, source + j * stride + i, stride);
     for (; j < used; ++j)
-      for (index_t i = first; i < last; ++i) panel[i * width + j] = source[i * step + j * stride];
+      for (index_t i = first; i < last; ++i) panel[i * width + j] = static_cast<W>(source[i * step + j * stride]);
   }
 }
+
+namespace detail {
+
+/// Two neighbours along K as the processor multiplies them: the first in the lower half.
+[[gnu::always_inline]] inline std::uint32_t pair_of(bf16 low, bf16 high) {
+  return std::uint32_t{low.bits} | std::uint32_t{high.bits} << 16;
+}
+
+}  // namespace detail
+
+#if defined(__x86_64__) || defined(__i386__)
+namespace detail {
+
+template <class T>
+[[gnu::always_inline]] inline bf16 as_half(T x) {
+  if constexpr (std::is_same_v<T, bf16>)
+    return x;
+  else
+    return bf16(static_cast<float>(x));
+}
+
+/// Pairs of `Block` rows or columns at a time, while they last; neighbours lie together along one of both directions.
+template <index_t Block, class T>
+[[gnu::always_inline]] inline index_t pack_pair_blocks(float* to, index_t j, index_t used, const T* low, const T* high,
+                                                       index_t stride) {
+  for (; j + Block <= used; j += Block) {
+    std::uint32_t pairs[Block];
+    if (stride == 1)
+      for (index_t q = 0; q < Block; ++q) pairs[q] = pair_of(as_half(low[j + q]), as_half(high[j + q]));
+    else
+      for (index_t q = 0; q < Block; ++q) {
+        const T* const two = low + (j + q) * stride;
+        if constexpr (std::is_same_v<T, bf16>)
+          std::memcpy(pairs + q, two, sizeof(std::uint32_t));
+        else
+          pairs[q] = pair_of(as_half(two[0]), as_half(two[1]));
+      }
+    std::memcpy(to + j, pairs, sizeof(pairs));
+  }
+  return j;
+}
+
+}  // namespace detail
+
+/// As pack_panel, in pairs of bf16 along K: the 32 bits at panel[i * width + j] hold source[2 i] and source[2 i + 1] of row
+/// or column j; past an odd count stands 0.
+template <class T>
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]] void pack_pairs(float* panel, index_t width,
+                                                                               index_t used, index_t count,
+                                                                               const T* source, index_t step,
+                                                                               index_t stride) {
+  for (index_t i = 0; 2 * i < count; ++i) {
+    const T *low = source + 2 * i * step, *high = low + step;
+    float* const to = panel + i * width;
+    const bool both = 2 * i + 1 < count;
+    index_t j = 0;
+    if (both && (stride == 1 || step == 1)) {
+      j = detail::pack_pair_blocks<16>(to, j, used, low, high, stride);
+      j = detail::pack_pair_blocks<4>(to, j, used, low, high, stride);
+    }
+    for (; j < width; ++j) {
+      std::uint32_t pair = 0;
+      if (j < used)
+        pair = detail::pair_of(detail::as_half(low[j * stride]), both ? detail::as_half(high[j * stride]) : bf16{});
+      std::memcpy(to + j, &pair, sizeof(pair));
+    }
+  }
+}
+#endif
 
 }  // namespace sra::backend

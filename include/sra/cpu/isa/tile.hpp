@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <utility>
 
 namespace sra::backend {
@@ -94,6 +95,42 @@ template <class T, std::size_t... R>
     *reinterpret_cast<Loose*>(c + index_t{R} * c_row + n) = right[R]),
    ...);
 }
+
+/// sum + the products of two pairs of bf16 in each lane, each addition rounded to float.
+[[gnu::always_inline, gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]] inline auto dot_pairs(
+    auto sum, auto a, auto b) {
+  asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+  return sum;
+}
+
+/// As tile_avx512, but every number of a and b is a pair of bf16 and k counts pairs.
+template <std::size_t... R>
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]] void tile_pairs(index_t k, const float* a,
+                                                                                          index_t a_row, index_t a_step,
+                                                                                          const float* b, float* c,
+                                                                                          index_t c_row,
+                                                                                          bool accumulate) {
+  typedef float Vector __attribute__((vector_size(64), may_alias));
+  typedef float Loose __attribute__((vector_size(64), aligned(4), may_alias));
+  typedef std::int32_t Pairs __attribute__((vector_size(64), may_alias));
+  typedef std::int32_t Pair __attribute__((aligned(2), may_alias));
+  constexpr index_t n = 16;
+  Vector left[sizeof...(R)] = {}, right[sizeof...(R)] = {};
+  for (; k > 0; --k, a += a_step, b += 2 * n) {
+    const Pairs b0 = *reinterpret_cast<const Pairs*>(b), b1 = *reinterpret_cast<const Pairs*>(b + n);
+    const Pair* const row = reinterpret_cast<const Pair*>(a);
+    ((left[R] = dot_pairs(left[R], b0, Pairs{} + row[index_t{R} * a_row]),
+      right[R] = dot_pairs(right[R], b1, Pairs{} + row[index_t{R} * a_row])),
+     ...);
+  }
+  if (accumulate)
+    ((left[R] += *reinterpret_cast<const Loose*>(c + index_t{R} * c_row),
+      right[R] += *reinterpret_cast<const Loose*>(c + index_t{R} * c_row + n)),
+     ...);
+  ((*reinterpret_cast<Loose*>(c + index_t{R} * c_row) = left[R],
+    *reinterpret_cast<Loose*>(c + index_t{R} * c_row + n) = right[R]),
+   ...);
+}
 #endif
 
 template <class T, std::size_t... R>
@@ -109,6 +146,10 @@ template <class T, std::size_t... R>
 constexpr typename TileKernels<T>::Tile avx512_tile(std::index_sequence<R...>) {
   return {sizeof...(R), tile_avx512<T, R...>};
 }
+template <std::size_t... R>
+constexpr TileKernels<float>::Tile pairs_tile(std::index_sequence<R...>) {
+  return {sizeof...(R), tile_pairs<R...>};
+}
 #endif
 
 template <int Rows>
@@ -122,7 +163,7 @@ TileKernels<T> tile_kernels(Isa isa) {
   using namespace detail;
   constexpr auto bytes = static_cast<index_t>(sizeof(T));
 #if defined(__x86_64__) || defined(__i386__)
-  if (isa == Isa::avx512)
+  if (isa >= Isa::avx512)
     return {128 / bytes,
             {avx512_tile<T>(rows<14>()), avx512_tile<T>(rows<8>()), avx512_tile<T>(rows<4>()),
              avx512_tile<T>(rows<2>()), avx512_tile<T>(rows<1>())}};
@@ -136,5 +177,15 @@ TileKernels<T> tile_kernels(Isa isa) {
           {portable_tile<T>(rows<6>()), portable_tile<T>(rows<4>()), portable_tile<T>(rows<3>()),
            portable_tile<T>(rows<2>()), portable_tile<T>(rows<1>())}};
 }
+
+#if defined(__x86_64__) || defined(__i386__)
+/// The kernels that multiply pairs of bf16: every number of a and b is one pair.
+inline TileKernels<float> pair_kernels() {
+  using namespace detail;
+  return {32,
+          {pairs_tile(rows<14>()), pairs_tile(rows<8>()), pairs_tile(rows<4>()), pairs_tile(rows<2>()),
+           pairs_tile(rows<1>())}};
+}
+#endif
 
 }  // namespace sra::backend
