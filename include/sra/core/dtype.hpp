@@ -24,6 +24,19 @@ struct bf16 {
   SRA_FN explicit operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
 };
 
+/// x as S, by way of float to and from bf16.
+template <class S, class T>
+SRA_FN constexpr S number_cast(T x) {
+  if constexpr (std::is_same_v<S, T>)
+    return x;
+  else if constexpr (std::is_same_v<S, bf16>)
+    return bf16(static_cast<float>(x));
+  else if constexpr (std::is_same_v<T, bf16>)
+    return static_cast<S>(static_cast<float>(x));
+  else
+    return static_cast<S>(x);
+}
+
 /// The type of sums, statistics, master weights and gradients of parameters beside tensors of T:
 /// double for double, float for everything else.
 template <class T>

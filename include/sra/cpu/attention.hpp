@@ -63,9 +63,9 @@ struct AttentionTask {
     pitch = round_up(a.keys, lanes);
     tile_bytes = round_up(sizeof(W) * static_cast<std::size_t>(rows * pitch), alignment_bytes);
     product_bytes = round_up(std::max({gemm_serial_bytes<W, T, T>(isa, rows, a.keys, a.width),
-                                       gemm_serial_bytes<W, W, T>(isa, rows, a.width, a.keys),
-                                       gemm_serial_bytes<T, W, T>(isa, rows, a.width, a.keys),
-                                       gemm_serial_bytes<W, W, T>(isa, a.keys, a.width, rows)}),
+                                       gemm_serial_bytes<W, T, T>(isa, rows, a.width, a.keys),
+                                       gemm_serial_bytes<T>(isa, rows, a.width, a.keys),
+                                       gemm_serial_bytes<W, T, T>(isa, a.keys, a.width, rows)}),
                              alignment_bytes);
   }
 
@@ -93,6 +93,11 @@ struct AttentionTask {
   Matrix<W> tile(std::byte* memory, index_t count) const {
     return {reinterpret_cast<W*>(memory), count, args.keys, pitch, 1};
   }
+  /// A tile once its numbers are of type T: at the start of each row, where wider ones stood.
+  static Matrix<T> narrow(Matrix<W> tile) {
+    constexpr index_t ratio = sizeof(W) / sizeof(T);
+    return {reinterpret_cast<T*>(tile.data), tile.rows, tile.columns, tile.row_stride * ratio, 1};
+  }
   /// Where the sums of a result are kept: in the result, or in this memory.
   Matrix<W> sums(std::byte* memory, Matrix<T> result) const {
     if constexpr (direct)
@@ -117,9 +122,9 @@ template <class T>
   for (index_t i = count; i < lanes; ++i) local[i] = hidden;
 }
 
-/// Replaces every row of scores by e^(scale * score - largest); one_over[r] = 1 / sum, lse[r] as attention_forward
-/// says.
-template <class T>
+/// Replaces every row of scores by e^(scale * score - largest), as type To at the row's start; one_over[r] = 1 / sum,
+/// lse[r] as attention_forward says.
+template <class T, class To>
 struct SoftmaxRows {
   Matrix<T> scores;
   wide_t<T> scale;
@@ -150,7 +155,7 @@ struct SoftmaxRows {
       load_block(a, s + j, lanes);
       for (index_t i = 0; i < lanes; ++i) a[i] = maths::exp(a[i] - from);
       for (index_t i = 0; i < lanes; ++i) sum[i] += a[i];
-      store_block(s + j, a, lanes);
+      store_block(reinterpret_cast<To*>(s) + j, a, lanes);  // at or before what has been read
     }
     const T total = sum_block(sum);
     one_over[r] = total == 0 ? T(0) : 1 / total;
@@ -158,7 +163,7 @@ struct SoftmaxRows {
   }
 };
 
-/// scores -> p = e^(scale * score - lse ln 2), dp -> ds = scale p (dp - sum of dy o).
+/// scores -> p = e^(scale * score - lse ln 2), dp -> ds = scale p (dp - sum of dy o), as type U at the rows' starts.
 template <class T, class U>
 struct SoftmaxPullRows {
   Matrix<T> scores, dp;
@@ -188,8 +193,8 @@ struct SoftmaxPullRows {
       load_block(d, dp.data + r * dp.row_stride + j, scores.columns - j);
       for (index_t i = 0; i < lanes; ++i) p[i] = maths::exp(p[i] - shift);
       for (index_t i = 0; i < lanes; ++i) d[i] = p[i] * (d[i] - mean) * scale;
-      store_block(scores.data + r * scores.row_stride + j, p, lanes);
-      store_block(dp.data + r * dp.row_stride + j, d, lanes);
+      store_block(reinterpret_cast<U*>(scores.data + r * scores.row_stride) + j, p, lanes);
+      store_block(reinterpret_cast<U*>(dp.data + r * dp.row_stride) + j, d, lanes);
     }
   }
 };
@@ -254,16 +259,16 @@ void attention_forward(Cpu& cpu, T* o, index_t o_token, index_t o_sample, wide_t
     const Matrix<W> scores = task.tile(memory + task.product_bytes, count);
     W* one_over = reinterpret_cast<W*>(memory + used);
     gemm_serial(isa, memory, scores, task.q(s, h, first, count), task.k(s, h).transposed(), GradMode::overwrite);
-    const detail::SoftmaxRows<W> softmax{scores,
-                                         args.scale,
-                                         args.query_group ? args.query_group + s * args.queries + first : nullptr,
-                                         args.query_group ? args.key_group + s * args.keys : nullptr,
-                                         one_over,
-                                         lse + (s * args.heads + h) * args.queries + first};
+    const detail::SoftmaxRows<W, T> softmax{scores,
+                                            args.scale,
+                                            args.query_group ? args.query_group + s * args.queries + first : nullptr,
+                                            args.query_group ? args.key_group + s * args.keys : nullptr,
+                                            one_over,
+                                            lse + (s * args.heads + h) * args.queries + first};
     run_as(isa, 0, count, worker, softmax);
     const Matrix<T> result = task.tokens(o, o_token, o_sample, s, h, first, count);
     const Matrix<W> sums = task.sums(memory + used + task.row_bytes(), result);
-    gemm_serial(isa, memory, sums, scores, task.v(s, h), GradMode::overwrite);
+    gemm_serial(isa, memory, sums, task.narrow(scores), task.v(s, h), GradMode::overwrite);
     run_as(isa, 0, count, worker, detail::ScaleRows<T, W>{result, sums, one_over});
   });
 }
@@ -307,10 +312,10 @@ void attention_backward(Cpu& cpu, AttentionGrad<T> dq, AttentionGrad<T> dk, Atte
                                                args.query_group ? args.key_group + s * args.keys : nullptr,
                                                result.lse + (s * args.heads + h) * args.queries + first};
       run_as(isa, 0, count, worker, pull);
-      gemm_serial(isa, memory, sum_v, p.transposed(), dy, adding(dv.mode, first));
-      gemm_serial(isa, memory, sum_k, ds.transposed(), q, adding(dk.mode, first));
-      gemm_serial(isa, memory, task.tokens(dq.data, dq.token, dq.sample, s, h, first, count), ds, task.k(s, h),
-                  dq.mode);
+      gemm_serial(isa, memory, sum_v, task.narrow(p).transposed(), dy, adding(dv.mode, first));
+      gemm_serial(isa, memory, sum_k, task.narrow(ds).transposed(), q, adding(dk.mode, first));
+      gemm_serial(isa, memory, task.tokens(dq.data, dq.token, dq.sample, s, h, first, count), task.narrow(ds),
+                  task.k(s, h), dq.mode);
       first += count;
     } while (first < args.queries);
     if constexpr (!task.direct) {

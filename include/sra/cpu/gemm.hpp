@@ -134,7 +134,8 @@ struct Product {
       : c(to), factors(which, left, right), accumulate(add), epilogue(after), isa(which) {
     const index_t tall = tallest(), width = factors.kernels.columns;
     panels = (c.columns + width - 1) / width;
-    column_blocks = std::max<index_t>(1, (c.columns + 255) / 256);
+    const index_t widest = factors.pairs ? 512 : 256;  // a block of B takes the same bytes
+    column_blocks = std::max<index_t>(1, (c.columns + widest - 1) / widest);
     block_panels = (panels + column_blocks - 1) / column_blocks;
     const index_t row_panels = std::max<index_t>(1, (c.rows + tall - 1) / tall);
     row_blocks = (row_panels * tall + 111) / 112;

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sra/core/dtype.hpp>
 #include <sra/cpu/cpu.hpp>
 #include <sra/expr/maths.hpp>
 
@@ -47,10 +48,10 @@ constexpr index_t columns_left(index_t i) {
 template <class S, class T>
 [[gnu::always_inline]] inline void load_block(S (&local)[lanes], const T* pointer, index_t count) {
   if (count >= lanes) {
-    for (index_t i = 0; i < lanes; ++i) local[i] = static_cast<S>(pointer[i]);
+    for (index_t i = 0; i < lanes; ++i) local[i] = number_cast<S>(pointer[i]);
   } else {
     for (index_t i = 0; i < lanes; ++i) local[i] = S{};
-    for (index_t i = 0; i < count; ++i) local[i] = static_cast<S>(pointer[i]);
+    for (index_t i = 0; i < count; ++i) local[i] = number_cast<S>(pointer[i]);
   }
 }
 
@@ -58,9 +59,9 @@ template <class S, class T>
 template <class T, class S>
 [[gnu::always_inline]] inline void store_block(T* pointer, const S (&local)[lanes], index_t count) {
   if (count >= lanes) {
-    for (index_t i = 0; i < lanes; ++i) pointer[i] = static_cast<T>(local[i]);
+    for (index_t i = 0; i < lanes; ++i) pointer[i] = number_cast<T>(local[i]);
   } else {
-    for (index_t i = 0; i < count; ++i) pointer[i] = static_cast<T>(local[i]);
+    for (index_t i = 0; i < count; ++i) pointer[i] = number_cast<T>(local[i]);
   }
 }
 

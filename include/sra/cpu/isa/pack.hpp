@@ -117,7 +117,9 @@ template <class T>
     index_t j = 0;
     if (both && (stride == 1 || step == 1)) {
       j = detail::pack_pair_blocks<16>(to, j, used, low, high, stride);
+      j = detail::pack_pair_blocks<8>(to, j, used, low, high, stride);
       j = detail::pack_pair_blocks<4>(to, j, used, low, high, stride);
+      j = detail::pack_pair_blocks<2>(to, j, used, low, high, stride);
     }
     for (; j < width; ++j) {
       std::uint32_t pair = 0;
