@@ -123,6 +123,13 @@ BOOST_AUTO_TEST_CASE(backends_agree) {
   each_kind([](const auto& x, const auto& leaf) { every_isa_agrees(mixed, accuracy, x, leaf); });
 }
 
+BOOST_AUTO_TEST_CASE(bf16_loses_what_its_roundings_do) {
+  each_kind([](const auto& x, const auto& leaf) {
+    bf16_agrees(mixed, 3.3, 0, x, leaf);  // x is an operand three times: its gradient is rounded as often
+    bf16_agrees(residual, 2.2, 0, x, leaf);
+  });
+}
+
 BOOST_AUTO_TEST_CASE(accumulates_when_used_twice) {
   each_kind([](const auto& x, const auto& leaf) {
     accumulates(mixed, accuracy, x, leaf);

@@ -168,6 +168,14 @@ BOOST_AUTO_TEST_CASE(backends_agree) {
   });
 }
 
+BOOST_AUTO_TEST_CASE(bf16_loses_what_its_roundings_do) {
+  each_shape([](const Accuracy&, const auto& x, const auto& w, const auto& b) {
+    bf16_agrees(op, 1.1, 1, x, w, b);
+    bf16_agrees(without_bias, 1.1, 1, x, w);
+    bf16_agrees(with_gelu, 2, 1, x, w, b);  // the value before GELU and its gradient are kept in bf16
+  });
+}
+
 BOOST_AUTO_TEST_CASE(accumulates_when_used_twice) {
   each_shape([](const Accuracy& accuracy, const auto& x, const auto& w, const auto& b) {
     accumulates(op, accuracy, x, w, b);

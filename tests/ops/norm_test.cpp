@@ -185,6 +185,15 @@ BOOST_AUTO_TEST_CASE(backends_agree) {
   });
 }
 
+BOOST_AUTO_TEST_CASE(bf16_loses_what_its_roundings_do) {
+  each_shape([](const Accuracy&, const auto& x, const auto& shift, const auto& scale) {
+    bf16_agrees(op_eps, 1.1, 1, x, shift, scale);
+  });
+  each_affine_shape([](const Accuracy&, const auto& x, const auto& weight, const auto& bias) {
+    bf16_agrees(affine_eps, 1.1, 1, x, weight, bias);
+  });
+}
+
 BOOST_AUTO_TEST_CASE(accumulates_when_used_twice) {
   each_shape([](const Accuracy& accuracy, const auto& x, const auto& shift, const auto& scale) {
     accumulates(op_eps, accuracy, x, shift, scale);

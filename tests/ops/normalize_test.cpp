@@ -80,7 +80,7 @@ BOOST_AUTO_TEST_CASE(a_row_of_zeros_stays_zero_and_its_gradient_is_divided_by_ep
   const Rng weights(1, Purpose::user, 1, 0);
   for (std::size_t i = 0; i < 3; ++i) {
     BOOST_TEST(run.y[i] == 0);
-    BOOST_TEST(run.gradients[0][i] == 4 * weights.normal_double(i));
+    BOOST_TEST(run.gradients[0][i] == 4 * output_weight(weights, static_cast<index_t>(i)));
   }
 }
 

@@ -97,8 +97,13 @@ template <class T, class S>
 std::vector<double> read(View<T, S> v) {
   std::vector<double> out;
   for (index_t r = 0; r < v.shape.rows(); ++r)
-    for (index_t i = 0; i < S::width; ++i) out.push_back(static_cast<double>(v.row(r)[i]));
+    for (index_t i = 0; i < S::width; ++i) out.push_back(number_cast<double>(v.row(r)[i]));
   return out;
+}
+
+/// How element i of a result counts in what is differentiated; every type has these numbers.
+inline double output_weight(const Rng& rng, index_t i) {
+  return number_cast<double>(bf16(rng.normal(static_cast<std::uint64_t>(i))));
 }
 
 /// A backend with a workspace on which ops run again and again.
@@ -146,17 +151,18 @@ class Machine {
   /// An operand in memory, surrounded by NaN.
   template <class S>
   struct Leaf {
-    std::vector<T> memory, gradient_memory;
+    using E = element_t<Context, S>;
+    std::vector<E> memory, gradient_memory;
     std::vector<unsigned char> state;
-    Var<T, S, Context> var;
+    Var<E, S, Context> var;
 
     Leaf(Context& context, const Argument<S>& o, bool differentiated) : var(context, layout(o), nullptr) {
-      constexpr T nan = std::numeric_limits<T>::quiet_NaN();
+      const E nan = number_cast<E>(std::numeric_limits<double>::quiet_NaN());
       memory.assign(static_cast<std::size_t>(var.value.span() + 64), nan);
       var.value.data = memory.data();
       for (index_t r = 0; r < o.shape.rows(); ++r)
         for (index_t i = 0; i < S::width; ++i)
-          var.value.row(r)[i] = static_cast<T>(o.values[static_cast<std::size_t>(r * S::width + i)]);
+          var.value.row(r)[i] = number_cast<E>(o.values[static_cast<std::size_t>(r * S::width + i)]);
       if (!differentiated) return;
       var = input(context, var.value);
       if (!o.draw.parameter) return;
@@ -166,9 +172,9 @@ class Machine {
       var.slot->state = state.data();
     }
 
-    static View<T, S> layout(const Argument<S>& o) {
-      if (o.draw.parameter) return dense<T>(nullptr, o.shape);
-      View<T, S> v{nullptr, o.shape};
+    static View<E, S> layout(const Argument<S>& o) {
+      if (o.draw.parameter) return dense<E>(nullptr, o.shape);
+      View<E, S> v{nullptr, o.shape};
       if (o.draw.gap == 0) return v;
       v.pitch = S::width + o.draw.gap;
       v.stride = v.pitch * S::sample_rows;
@@ -201,9 +207,9 @@ class Machine {
     const Rng rng(seed, Purpose::user, 1, 0);
     for (index_t r = 0; r < dy.to.shape.rows(); ++r)
       for (index_t i = 0; i < Y::shape::width; ++i) {
-        const auto w = static_cast<typename Y::type>(rng.normal(r * Y::shape::width + i));
         auto& to = dy.to.row(r)[i];
-        to = dy.mode == GradMode::accumulate ? to + w : w;
+        const double w = output_weight(rng, r * Y::shape::width + i);
+        to = number_cast<typename Y::type>(dy.mode == GradMode::accumulate ? number_cast<double>(to) + w : w);
       }
   }
 
@@ -212,10 +218,20 @@ class Machine {
 };
 
 /// A parameter operand as products read it.
-template <class T, class S, class C>
-Weight<T, S, C> weight_of(const Var<T, S, C>& v) {
-  if (!v.slot) return {v.value};
-  return {v.value, static_cast<wide_t<T>*>(v.slot->data), v.slot->state};
+template <class W, class S, class C>
+Weight<typename C::type, S, C> weight_of(const Var<W, S, C>& v) {
+  using T = typename C::type;
+  Weight<T, S, C> weight;
+  if constexpr (std::is_same_v<T, W>) {
+    weight.value = v.value;
+  } else {
+    const View<T, S> copy = v.context().template tensor<T>(v.value.shape);
+    for (index_t r = 0; r < S::sample_rows; ++r)
+      for (index_t i = 0; i < S::width; ++i) copy.row(r)[i] = number_cast<T>(v.value.row(r)[i]);
+    weight.value = copy;
+  }
+  if (v.slot) weight.gradient = static_cast<W*>(v.slot->data), weight.state = v.slot->state;
+  return weight;
 }
 
 /// The op computes what a host function of the operands says: definition(const Argument<S>&...) returns the elements of
@@ -247,12 +263,13 @@ void matches_finite_differences(const Op& op, const Argument<S>&... operands) {
   const Outcome exact = machine.run(op, {1}, -1, operands...);
   const Rng rng(1, Purpose::user, 1, 0);
   double magnitude = 0;
-  for (std::size_t i = 0; i < exact.y.size(); ++i) magnitude += std::abs(exact.y[i] * rng.normal_double(i));
+  for (std::size_t i = 0; i < exact.y.size(); ++i)
+    magnitude += std::abs(exact.y[i] * output_weight(rng, static_cast<index_t>(i)));
   Pack<Argument<S>...> moved = pack(operands...);
   const auto functional = [&] {
     const auto y = moved.apply([&](const auto&... o) { return machine.value(op, o...); });
     double sum = 0;
-    for (std::size_t i = 0; i < y.size(); ++i) sum += y[i] * rng.normal_double(i);
+    for (std::size_t i = 0; i < y.size(); ++i) sum += y[i] * output_weight(rng, static_cast<index_t>(i));
     return sum;
   };
   const auto check = [&](std::size_t number, std::vector<double>& values) {
@@ -291,6 +308,36 @@ void every_isa_agrees(const Op& op, const Accuracy& accuracy, const Argument<S>&
                  accuracy, false);
     expect_close(name + " float", Machine<float>({.threads = 1, .isa = isa}).run(op, {1}, -1, operands...), reference,
                  accuracy, true);
+  }
+}
+
+/// An operand whose values bf16 has, too.
+template <class S>
+Argument<S> as_bf16(Argument<S> o) {
+  for (double& x : o.values) x = number_cast<double>(number_cast<bf16>(x));
+  return o;
+}
+
+/// Every instruction set agrees in bf16 with the double run of the same rounded numbers.  Sums are made in float, so that what
+/// counts are the roundings of results and of what is kept in bf16 between two kernels: allowed are `roundings` half units in
+/// the last place of the tensor's largest magnitude, or of the floor.
+template <class Op, class... S>
+void bf16_agrees(const Op& op, double roundings, double floor, const Argument<S>&... operands) {
+  using backend::Isa;
+  const Outcome reference =
+      Machine<double>({.threads = 1, .isa = Isa::portable}).run(op, {1}, -1, as_bf16(operands)...);
+  const auto allowed = [&](const std::vector<double>& r) {
+    double scale = floor;
+    for (const double x : r) scale = std::max(scale, std::abs(x));
+    return roundings * 0x1p-8 * scale;
+  };
+  for (const Isa isa : backend::available_isas()) {
+    const Outcome x = Machine<bf16>({.threads = 2, .isa = isa}).run(op, {1}, -1, as_bf16(operands)...);
+    const auto name = backend::to_string(isa) + " bf16";
+    expect_close(name + ", result", x.y, reference.y, allowed(reference.y));
+    for (std::size_t i = 0; i < x.gradients.size(); ++i)
+      expect_close(text(name, ", gradient ", i), x.gradients[i], reference.gradients[i],
+                   allowed(reference.gradients[i]));
   }
 }
 

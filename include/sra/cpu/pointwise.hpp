@@ -218,11 +218,11 @@ struct Part {
         for (index_t r = 0; r < rows; ++r)
           for (index_t i = 0; i < columns; ++i) {
             auto& to = grad.to.row(o, over_samples && !per_row ? 0 : r)[i];
-            double total = grad.mode == GradMode::accumulate ? static_cast<double>(to) : 0.0;
+            double total = grad.mode == GradMode::accumulate ? number_cast<double>(to) : 0.0;
             for (index_t b = o; b < o + inner; ++b)
               for (index_t k = 0; k < blocks; ++k)
                 total += static_cast<double>(slab[b * of_sample + r * of_row + k * of_block + i]);
-            to = static_cast<std::remove_reference_t<decltype(to)>>(total);
+            to = number_cast<std::remove_reference_t<decltype(to)>>(total);
           }
     }
   }
