@@ -55,6 +55,7 @@ using Weights = sra::Store<Model, Cpu, float>;
 
 /// Weights that are random everywhere: freshly initialised models have no velocity at all.
 void randomise(Weights& store) {
+  store.allocate();
   for (const sra::ParamInfo& p : store.parameters())
     for (index_t i = 0; i < p.size; ++i)
       store.ema(0)[p.offset + i] =

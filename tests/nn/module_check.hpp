@@ -37,6 +37,7 @@ class Rig {
   using Context = Recording<Cpu, T>;
 
   explicit Rig(backend::CpuOptions options = {.threads = 2}) : cpu_(options), store_(cpu_, 1), workspace_(cpu_) {
+    store_.allocate();
     for (std::size_t i = 0; i < list().size(); ++i) {
       const Rng rng(11, Purpose::user, 2, i);
       for (index_t k = 0; k < list()[i].size; ++k)

@@ -106,6 +106,7 @@ BOOST_AUTO_TEST_CASE(of_a_block_with_normed_queries_equals_central_differences) 
   using Block = sra::DiTBlock<width, 2, 4, true>;
   sra::Cpu cpu({.threads = 2});
   sra::Store<Block, sra::Cpu, double> store(cpu, 1);
+  store.allocate();
   sra::Workspace<sra::Cpu> workspace(cpu);
   static constexpr index_t batch = 2, tokens = 5;
   std::vector<double> x(batch * tokens * width), m(batch * 6 * width), target(x.size());

@@ -295,7 +295,9 @@ BOOST_AUTO_TEST_CASE(a_step_takes_exactly_the_memory_that_was_planned) {
     Trainer t{options()};
     const Samples<> samples(n);
     auto& workspace = t.engine().workspace();
-    const std::size_t planned = t.engine().plan(n);
+    const sra::MemoryPlan plan = t.engine().plan(n);
+    t.engine().reserve(plan);
+    const std::size_t planned = plan.activations + plan.gradients;
     BOOST_TEST(workspace.activations.peak() + workspace.gradients.peak() == 0u);
     t.losses(samples.all());
     BOOST_TEST(workspace.activations.peak() + workspace.gradients.peak() == planned);

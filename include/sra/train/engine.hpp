@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <string>
 #include <vector>
 
 namespace sra {
@@ -59,6 +60,21 @@ struct Losses {
   double alignment = 0;  ///< unweighted
   double weight = 0;     ///< of the alignment
   double total = 0;      ///< denoising + weight · alignment
+};
+
+/// The memory of a training run by purpose, bytes.
+struct MemoryPlan {
+  std::size_t parameters = 0;   ///< values, moments, gradients and averages, and copies in the type of products
+  std::size_t activations = 0;  ///< what one micro-batch keeps for its backward pass
+  std::size_t gradients = 0;    ///< of activations, at most at one time
+
+  std::size_t total() const { return parameters + activations + gradients; }
+  /// One line.
+  std::string text() const {
+    const auto mib = [](std::size_t bytes) { return std::to_string((bytes + (1u << 19)) >> 20) + " MiB"; };
+    return sra::text("memory ", mib(total()), ": parameters and optimizer ", mib(parameters), ", activations ",
+                     mib(activations), ", their gradients ", mib(gradients));
+  }
 };
 
 /// What an update did.
@@ -118,8 +134,8 @@ class Engine {
     return {double(losses_[0]), double(losses_[1]), double(scheduled_[0]), double(losses_[2])};
   }
 
-  /// Bytes that a micro-batch of this size takes beside the parameters' buffers; reserves them.
-  std::size_t plan(index_t batch) {
+  /// What a micro-batch of this size takes, found without computing; may be asked before the parameters have memory.
+  MemoryPlan plan(index_t batch) {
     workspace_.plan(true);
     try {
       forward_backward(shapes_of(batch), {}, {}, 0, 1);
@@ -129,12 +145,17 @@ class Engine {
       throw;
     }
     workspace_.roll_back();
-    const std::size_t activations = workspace_.activations.peak(), gradients = workspace_.gradients.peak();
+    const MemoryPlan plan{.parameters = store_.planned_bytes(),
+                          .activations = workspace_.activations.peak(),
+                          .gradients = workspace_.gradients.peak()};
     workspace_.plan(false);
-    workspace_.activations.reserve(activations);
-    workspace_.gradients.reserve(gradients);
     begin(progress_);
-    return activations + gradients;
+    return plan;
+  }
+  /// Takes what a plan says a micro-batch needs, at once.
+  void reserve(const MemoryPlan& plan) {
+    workspace_.activations.reserve(plan.activations);
+    workspace_.gradients.reserve(plan.gradients);
   }
 
   /// The denoising loss of each sample of the last micro-batch.

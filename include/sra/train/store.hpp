@@ -91,15 +91,27 @@ class Store {
   /// Whether products read the masters themselves; otherwise copies in T, which the update keeps.
   static constexpr bool direct = std::is_same_v<T, W>;
 
+  /// Places the parameters; their memory comes with allocate().
   /// @param emas number of averages, at least 1; the first is the teacher
-  Store(B& backend, int emas) : size_(place(module_)), list_(parameters_of(module_)), states_(list_.size(), unwritten) {
-    const MemorySource source = MemorySource::of(backend);
-    for (Memory* m : {&master_, &m_, &v_, &gradient_}) *m = zeroed(source, sizeof(W));
-    for (int i = 0; i < emas; ++i) ema_.push_back(zeroed(source, sizeof(W)));
-    if constexpr (!direct) values_ = zeroed(source, sizeof(T)), teacher_ = zeroed(source, sizeof(T));
-  }
+  Store(B& backend, int emas)
+      : backend_(backend),
+        size_(place(module_)),
+        list_(parameters_of(module_)),
+        states_(list_.size(), unwritten),
+        ema_(static_cast<std::size_t>(emas)) {}
   Store(const Store&) = delete;  // records point into module_
   Store& operator=(const Store&) = delete;
+
+  /// Bytes that allocate() takes.
+  std::size_t planned_bytes() const {
+    return static_cast<std::size_t>(size_) * (sizeof(W) * (4 + ema_.size()) + (direct ? 0 : 2 * sizeof(T)));
+  }
+  /// Takes the memory of all buffers, zeroed.  Before it, tables hold addresses that nobody may read: for planning.
+  void allocate() {
+    for (Memory* m : {&master_, &m_, &v_, &gradient_}) *m = zeroed(sizeof(W));
+    for (Memory& m : ema_) m = zeroed(sizeof(W));
+    if constexpr (!direct) values_ = zeroed(sizeof(T)), teacher_ = zeroed(sizeof(T));
+  }
 
   const M& module() const { return module_; }
   const std::vector<ParamInfo>& parameters() const { return list_; }
@@ -114,8 +126,8 @@ class Store {
   W* ema(int i) const { return data(ema_[static_cast<std::size_t>(i)]); }
   std::vector<unsigned char>& states() { return states_; }
   /// The masters and the first average in T, or null if products read them as they are.
-  T* values() const { return direct ? nullptr : reinterpret_cast<T*>(values_.data()); }
-  T* teacher() const { return direct ? nullptr : reinterpret_cast<T*>(teacher_.data()); }
+  T* values() const { return direct ? nullptr : address<T>(values_); }
+  T* teacher() const { return direct ? nullptr : address<T>(teacher_); }
 
   /// What a Recording context of the student needs.
   ParameterTable<T> student() {
@@ -150,9 +162,9 @@ class Store {
   std::size_t bytes() const { return static_cast<std::size_t>(size_) * sizeof(W); }
 
  private:
-  Memory zeroed(MemorySource source, std::size_t element) const {
+  Memory zeroed(std::size_t element) const {
     const std::size_t bytes = static_cast<std::size_t>(size_) * element;
-    Memory m(source, bytes);
+    Memory m(MemorySource::of(backend_), bytes);
     std::memset(m.data(), 0, bytes);
     return m;
   }
@@ -171,8 +183,14 @@ class Store {
     else
       return copies;
   }
-  static W* data(const Memory& m) { return reinterpret_cast<W*>(m.data()); }
+  /// The memory's address, or one that nobody may read.
+  template <class U>
+  static U* address(const Memory& m) {
+    return m.data() ? reinterpret_cast<U*>(m.data()) : reinterpret_cast<U*>(alignment_bytes);
+  }
+  static W* data(const Memory& m) { return address<W>(m); }
 
+  B& backend_;
   M module_{};
   index_t size_;
   std::vector<ParamInfo> list_;

@@ -128,7 +128,7 @@ class TrainLoop {
   /// Runs the first step.
   Iterator begin() {
     signals_ = std::make_unique<SignalGuard>();
-    trainer_.engine().plan(micro_);
+    trainer_.engine().reserve(trainer_.engine().plan(micro_));
     first_ = trainer_.step_number();
     if (first_ > 0 && !trainer_.options().quiet)
       std::fprintf(stderr, "goes on after step %lld of %lld\n", static_cast<long long>(first_),

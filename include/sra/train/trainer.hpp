@@ -19,6 +19,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstdint>
 #include <filesystem>
 #include <iterator>
@@ -55,7 +56,7 @@ struct StepReport {
 /// Resuming compares sizes, condition, objective, alignment, batch, seed, optimizer, averages and the number of items with the
 /// run's.  Learning rate, weight schedule, number of steps and instruction set may change; the run is then another one.
 /// @tparam Model SiT<…>  @tparam Align SRALoss<…>, NoAlignment or one of yours  @tparam B the backend
-/// @tparam T float, or double for checks  @tparam Objective FlowMatching<LinearPath> or FlowMatching<CosinePath>
+/// @tparam T type of tokens and of weights in products: float, bf16, or double for checks  @tparam Objective FlowMatching<LinearPath> or FlowMatching<CosinePath>
 template <class Model, class Align = NoAlignment, Backend B = backend::Cpu, class T = float,
           class Objective = FlowMatching<>>
 class Trainer {
@@ -71,10 +72,16 @@ class Trainer {
         engine_(backend_, options_.align, options_.objective, static_cast<int>(options_.ema.size())) {
     update_settings_ = {0, options_.adamw, options_.clip, options_.ema, options_.ema_warmup};
     freeze_parameters();
+    if (!options_.quiet) std::fprintf(stderr, "%s\n", memory_plan().text().c_str());
+    engine_.store().allocate();
     engine_.store().initialise(options_.seed);
     run_.settings = settings(options_);
     if (!options_.run.empty()) open_run();
   }
+
+  /// What training takes; said before any of it is allocated, unless quiet.  Prefetched batches and the kernels' workspace,
+  /// some MiB, come on top.
+  MemoryPlan memory_plan() { return engine_.plan(options_.batch / options_.accumulate); }
 
   B& backend() { return backend_; }
   Core& engine() { return engine_; }
