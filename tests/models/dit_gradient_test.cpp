@@ -30,4 +30,36 @@ BOOST_AUTO_TEST_CASE(gradients_of_a_model_match_finite_differences) {
   matches_finite_differences<Rgb>(forward, images<Rgb>());
 }
 
+/// A model of some depth that keeps all of a block, or its input alone.
+template <Recompute R>
+inline constexpr DiTConfig deep{
+    .height = 8, .width = 16, .channels = 1, .patch = 2, .hidden = 64, .depth = 5, .heads = 2, .recompute = R};
+template <Recompute R>
+using Deep = SiT<deep<R>, Classes<3>>;
+
+BOOST_AUTO_TEST_CASE(recomputed_blocks_give_the_same_bits_from_less_memory) {
+  Rig<Deep<Recompute::none>, float> keeps;
+  Rig<Deep<Recompute::block>, float> recomputes;
+  const auto all = keeps.run(forward, images<Deep<Recompute::none>>());
+  BOOST_TEST((recomputes.run(forward, images<Deep<Recompute::block>>()) == all));
+  BOOST_TEST((recomputes.run(forward, images<Deep<Recompute::block>>()) == all));  // nothing is left of the first
+  BOOST_TEST((keeps.value(forward, images<Deep<Recompute::none>>()) ==
+              recomputes.value(forward, images<Deep<Recompute::block>>())));
+  const auto kept = [](auto& rig) {  // of the forward pass: what the stack held when the backward pass began
+    std::size_t used = 0;
+    const auto look = [&](const auto& model, auto x) {
+      const auto y = forward(model, x);
+      used = x.context().workspace().activations.used();
+      return y;
+    };
+    rig.run(look, images<Deep<Recompute::none>>());
+    return used;
+  };
+  const std::size_t none = kept(keeps), block = kept(recomputes);
+  BOOST_TEST_MESSAGE("kept " << none << " bytes, with recomputation " << block);
+  // A block keeps 18 tensors [B, T, D] (x twice, norms twice, qkv three, attention, both projections, two of the MLP's four
+  // each) and the log-sum-exp; or one.
+  BOOST_TEST(5 * block < 2 * none);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -6,6 +6,12 @@
 
 namespace sra {
 
+/// What a training step computes a second time in its backward pass instead of keeping it.  Results have the same bits.
+enum class Recompute {
+  none,  ///< nothing
+  block  ///< everything within a block: of each, its input alone is kept, for a third more FLOPs.   arXiv:1604.06174
+};
+
 /// Sizes of a diffusion transformer.  A template argument: every field changes shapes or code.
 struct DiTConfig {
   int height = 32;           ///< of the input
@@ -18,6 +24,7 @@ struct DiTConfig {
   int mlp_ratio = 4;         ///< width of the feed-forward layer over hidden
   bool qk_norm = false;      ///< affine norm of queries and keys
   bool learn_sigma = false;  ///< twice the output channels (DiT)
+  Recompute recompute = Recompute::none;
 
   constexpr int tokens() const { return (height / patch) * (width / patch); }
   constexpr int head_width() const { return hidden / heads; }

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sra/autograd/checkpoint.hpp>
 #include <sra/core/error.hpp>
 #include <sra/models/config.hpp>
 #include <sra/nn/dit_block.hpp>
@@ -101,7 +102,11 @@ struct SiT {
         linear_bank(s, weight(c, first.weight), leaf(c, first.bias), stride, states, last);  // last x [B, 6 D]
     const X turns[2] = {kept_between(x), kept_between(x)};
     for (int i = 0; i < last; ++i) {
-      x = keep(turns[i % 2], [&] { return blocks[static_cast<std::size_t>(i)](x, m[i]); });  // [B, T, D]
+      const Block& block = blocks[static_cast<std::size_t>(i)];
+      if constexpr (X::context_type::recording && C.recompute == Recompute::block)
+        x = checkpoint(block, x, m[i]);  // [B, T, D]
+      else
+        x = keep(turns[i % 2], [&] { return block(x, m[i]); });  // [B, T, D]
       on_block(i + 1, x);
     }
     return x;
