@@ -1,0 +1,9 @@
+// SiT-S/2, alone in a file because it compiles long.
+// SPDX-License-Identifier: MIT
+#include "trained_subject.hpp"
+
+namespace bench {
+
+std::unique_ptr<Subject> make_sit_s2(const SubjectOptions& options) { return make_subject<sra::sit_s_2>(options); }
+
+}  // namespace bench
