@@ -1,7 +1,7 @@
 // What this machine can do at most: multiply-adds in every type it has, and memory by size; one line of JSON.
 // SPDX-License-Identifier: MIT
 //
-//   ceilings [SAMPLES]     GFLOP/s and GB/s with 1 and with all threads, medians of interleaved samples (15)
+//   ceilings [SAMPLES]     GFLOP/s and GB/s with 1 and with all threads, the best of interleaved samples (15)
 //
 // The loops are assembly: no compiler may shorten them, and no flag of the build is needed.  On other processors than
 // x86-64 only memory is measured.
@@ -191,10 +191,8 @@ void sample(std::vector<Ceiling>& ceilings, std::size_t threads, int samples) {
     }
 }
 
-double median(std::vector<double> x) {
-  std::sort(x.begin(), x.end());
-  return x[x.size() / 2];
-}
+/// Other programs on the machine only lower a ceiling.
+double best(const std::vector<double>& x) { return *std::max_element(x.begin(), x.end()); }
 
 std::vector<Ceiling> available() {
   std::vector<Ceiling> all;
@@ -221,7 +219,6 @@ int main(int argc, char** argv) {
   auto ceilings = available();
   sample(ceilings, threads, argc > 1 ? std::max(1, std::stoi(argv[1])) : 15);
   std::cout << "{\"threads\":" << threads;
-  for (const Ceiling& c : ceilings)
-    std::cout << ",\"" << c.name << "\":[" << median(c.one) << ',' << median(c.all) << ']';
+  for (const Ceiling& c : ceilings) std::cout << ",\"" << c.name << "\":[" << best(c.one) << ',' << best(c.all) << ']';
   std::cout << "}\n";
 }

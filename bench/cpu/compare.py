@@ -11,6 +11,7 @@ import sys
 from types import SimpleNamespace
 
 import report
+from picture import picture
 from processes import Failed, Process, available_bytes, cpus
 from variants import CASES, our_variants, torch_variant, torch_variants, tunings
 
@@ -166,6 +167,8 @@ def save(page, target, threads, whole):
     text = page.markdown(threads, whole)
     with open(target, "w") as file:
         file.write(text)
+    with open(target.replace(".md", ".svg"), "w") as file:
+        file.write(picture(page.kernels, f"A step of SiT-S/2 with SRA, batch 8, {threads} threads"))
     return text
 
 

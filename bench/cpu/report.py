@@ -157,7 +157,7 @@ class Page:
 `scripts/bench cpu`{'' if whole else ', not all of it'}, {datetime.date.today()}, commit {commit}, {cpu}, {len(cpus())} processors,
 {output('c++', '--version').splitlines()[0]}, Python {output(self.tools.python, '-V').split()[-1]}, PyTorch {torch}.
 
-Medians; all processes of a table take turns and stand still while another one runs.  FLOPs are those of our step, the
+Ceilings: the best sample.  Times: medians; all processes of a table take turns and stand still while another one runs.  FLOPs are those of our step, the
 teacher up to its block.  `~`: other programs used the machine in nearly all
 samples, and processor seconds, in which waiting threads may count too, say more than milliseconds.  Error: of losses and gradient
 norm (samples) from the same weights and draws, against our fp32 program, as a fraction of what is allowed.

@@ -31,7 +31,8 @@ struct SameTime {
   }
 };
 
-/// One micro-batch of one step, after the student's forward pass.
+/// One micro-batch of one step, after the student's forward pass.  An alignment is also called to plan memory: then kernels are
+/// skipped, addresses are not to be read, and pass.context().planning() is true.
 /// @tparam Model the model  @tparam Objective makes noised inputs  @tparam C the student's Recording context
 template <class Model, class Objective, Context C, std::size_t N>
 class Pass {
@@ -107,9 +108,9 @@ class Pass {
   /// What the samples carry for the alignment, for instance an encoder's features.  @tparam E extents of one sample's numbers
   /// @return [B, E...], a constant  @throws Error if the samples carry another number of them
   template <index_t... E>
-  Var<T, Shape<dynamic, E...>, C> features() const {
+  Var<element_t<C, Shape<dynamic, E...>>, Shape<dynamic, E...>, C> features() const {
     const Shape<dynamic, E...> shape{inputs_.x.batch()};
-    const auto y = make<T>(context_, shape).stop_gradient();
+    const auto y = make<element_t<C, Shape<dynamic, E...>>>(context_, shape).stop_gradient();
     if (context_.planning()) return y;
     if (inputs_.feature_size != shape.sample_size())
       throw Error(

@@ -126,6 +126,7 @@ template <class T>
 /// lse[r] as attention_forward says.
 template <class T, class To>
 struct SoftmaxRows {
+  static_assert(sizeof(To) <= sizeof(T));
   Matrix<T> scores;
   wide_t<T> scale;
   const std::int32_t *query_group, *key_group;  ///< of the first row; of the first key

@@ -119,7 +119,7 @@ struct Factors {
 template <class T>
 struct Product {
   using W = wide_t<T>;
-  static constexpr index_t depth = 384;
+  static constexpr index_t depth = 384, most_block_rows = 112;
   static constexpr bool direct = std::is_same_v<T, W>;  ///< C holds its own sums
 
   Matrix<T> c;
@@ -138,7 +138,7 @@ struct Product {
     column_blocks = std::max<index_t>(1, (c.columns + widest - 1) / widest);
     block_panels = (panels + column_blocks - 1) / column_blocks;
     const index_t row_panels = std::max<index_t>(1, (c.rows + tall - 1) / tall);
-    row_blocks = (row_panels * tall + 111) / 112;
+    row_blocks = (row_panels * tall + most_block_rows - 1) / most_block_rows;
     block_rows = (row_panels + row_blocks - 1) / row_blocks * tall;
     row_blocks = (c.rows + block_rows - 1) / block_rows;
   }
@@ -160,11 +160,13 @@ struct Product {
     return round_up(sizeof(W) * static_cast<std::size_t>(tallest() * factors.units(std::min(depth, inner()))),
                     alignment_bytes);
   }
-  /// Of a worker: one panel of A, and one tile of C or the sums of a block.
+  /// Of a worker: one panel of A, and one tile of C or the sums of a block.  Grows with the rows of C, so that a workspace
+  /// for some rows serves fewer.
   std::size_t worker_bytes() const {
     const index_t width = factors.kernels.columns;
+    const index_t most_rows = std::min(round_up(c.rows, tallest()), most_block_rows + tallest());
     return packed_a() +
-           sizeof(W) * static_cast<std::size_t>(direct ? tallest() * width : block_rows * block_panels * width);
+           sizeof(W) * static_cast<std::size_t>(direct ? tallest() * width : most_rows * block_panels * width);
   }
 
   /// Packs panel `which` of all panels of the steps [first, ...).
@@ -263,7 +265,7 @@ struct Product {
 }  // namespace detail
 
 /// C = A B (mode overwrite; what C held is never read) or C += A B (accumulate), then the epilogue; ignore does
-/// nothing.  A and B are of C's wide type or bf16, C likewise.  Sums run over K in pieces of 384, in the wide type, each
+/// nothing.  All are double, or each is float or bf16.  Sums run over K in pieces of 384, in the wide type, each
 /// piece in order; they depend on sizes, types and instruction set, not on threads.  With avx512bf16 and an operand of
 /// bf16 the other one is rounded to bf16 too; everywhere else bf16 is widened.
 /// @param c [M, N], unit column stride  @param a [M, K]  @param b [K, N], each with unit stride along rows or columns

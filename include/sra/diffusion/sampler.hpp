@@ -87,7 +87,7 @@ inline void sampler_times(const SamplerOptions& options, std::vector<double>& ti
 ///
 /// SiT, arXiv:2401.08740; guidance: Ho and Salimans, arXiv:2207.12598, with an interval: Kynkäänniemi et al.,
 /// arXiv:2404.07724.
-/// @tparam Model any type with ImageShape, Condition and a velocity operator()(x [B, H, W, C], t [B], condition) in T; of
+/// @tparam Model any type with ImageShape, Condition and a velocity operator()(x [B, H, W, C], t [B], condition), x in T's wide type; of
 ///   more than C output channels the first C are the velocity  @tparam Path what the sde's score is computed by
 template <class Model, Backend B = backend::Cpu, class T = float, class Path = LinearPath>
 class Sampler {

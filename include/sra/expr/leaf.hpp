@@ -30,6 +30,8 @@ struct Grouped {
   using shape = typename V::shape;
   using context_type = typename V::context_type;
   static_assert(shape::rank == 3 && shape::batched, "grouped: the values are [B, G, D]");
+  static_assert(std::is_same_v<type, typename context_type::wide>,
+                "grouped: the values are of the wide type, in which gradients of a group's tokens are summed");
 
   V values;
   View<const std::int32_t, Map> group;  ///< [B, T], entries in [0, G)
@@ -65,6 +67,7 @@ struct Fixed {
   context_type& context() const { return of.context(); }
 };
 
+/// x without a gradient, for this expression: see Fixed.  x.stop_gradient() is the same for everything computed from it.
 template <Variable V>
 Fixed<V> fixed(V v) {
   return {v};

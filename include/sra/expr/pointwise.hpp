@@ -177,10 +177,15 @@ void pull_others(C& context, Out shape, Dy dy, std::index_sequence<I...>, const 
     else
       return gradient_of(l);
   };
-  if constexpr (sizeof...(L) > 1)
+  const auto wanted = [](auto index, const auto& l) {
+    return static_cast<int>(decltype(index)::value) != Passed && wants_gradient(l);
+  };
+  if constexpr (((static_cast<int>(I) != Passed && is_differentiable<L>) || ...)) {
+    if (!(wanted(std::integral_constant<std::size_t, I>{}, leaf) || ...)) return;
     pointwise_backward<Tree>(context, shape, dy, 1.0, pack(leaf_view<Out>(leaf)...),
                              Pack<decltype(gradient(std::integral_constant<std::size_t, I>{}, leaf))...>{
                                  {{gradient(std::integral_constant<std::size_t, I>{}, leaf)}...}});
+  }
 }
 
 /// Records y = tree(leaves).

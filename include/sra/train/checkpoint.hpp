@@ -130,7 +130,7 @@ RunState load_checkpoint(const std::filesystem::path& path, S& store,
                             const auto bytes = opened.bytes(*opened.find(key));
                             std::memcpy(detail::buffer_of(store, buffer) + p.offset, bytes.data(), bytes.size());
                           });
-  store.touch();
+  store.invalidate();
   return run;
 }
 

@@ -65,7 +65,7 @@ struct Losses {
 /// The memory of a training run by purpose, bytes.
 struct MemoryPlan {
   std::size_t parameters = 0;   ///< values, moments, gradients and averages, and copies in the type of products
-  std::size_t activations = 0;  ///< what one micro-batch keeps for its backward pass
+  std::size_t activations = 0;  ///< the most that one micro-batch keeps for its backward pass or has in work
   std::size_t gradients = 0;    ///< of activations, at most at one time
 
   std::size_t total() const { return parameters + activations + gradients; }
@@ -124,6 +124,7 @@ class Engine {
   /// Losses and gradients of one micro-batch; gradients add up until the next begin().
   /// @param share of this micro-batch in the step, 1 / number of micro-batches  @param dropout probability of the null condition
   Losses run(const MicroBatch<Model>& batch, DrawKey key, const Draws<Model, W>& draws, float dropout, double share) {
+    if (!store_.allocated()) throw Error("Engine: expected store().allocate() before the first step");
     try {
       forward_backward(batch, key, draws, dropout, share);
     } catch (...) {
@@ -134,14 +135,17 @@ class Engine {
     return {double(losses_[0]), double(losses_[1]), double(scheduled_[0]), double(losses_[2])};
   }
 
-  /// What a micro-batch of this size takes, found without computing; may be asked before the parameters have memory.
+  /// What a micro-batch of this size takes, found without computing; may be asked before the parameters have memory, but not
+  /// within a step.
   MemoryPlan plan(index_t batch) {
+    const std::vector<unsigned char> states = store_.states();
     workspace_.plan(true);
     try {
       forward_backward(shapes_of(batch), {}, {}, 0, 1);
     } catch (...) {
       workspace_.roll_back();
       workspace_.plan(false);
+      store_.states() = states;
       throw;
     }
     workspace_.roll_back();
@@ -149,7 +153,7 @@ class Engine {
                           .activations = workspace_.activations.peak(),
                           .gradients = workspace_.gradients.peak()};
     workspace_.plan(false);
-    begin(progress_);
+    store_.states() = states;
     return plan;
   }
   /// Takes what a plan says a micro-batch needs, at once.

@@ -32,7 +32,7 @@ struct TrainerOptions {
   int keep = 3;                       ///< newest checkpoints that stay
   int threads = 0;                    ///< 0: the cores of this process
   int readers = 1;                    ///< threads that read data ahead
-  bool quiet = false;                 ///< step.log() writes its file only
+  bool quiet = false;                 ///< step.log() writes its file only, and the memory plan is not said
 };
 
 /// Whether a name matches a pattern in which '*' stands for any run of characters.

@@ -106,6 +106,7 @@ class Store {
   std::size_t planned_bytes() const {
     return static_cast<std::size_t>(size_) * (sizeof(W) * (4 + ema_.size()) + (direct ? 0 : 2 * sizeof(T)));
   }
+  bool allocated() const { return master_.data() != nullptr; }
   /// Takes the memory of all buffers, zeroed.  Before it, tables hold addresses that nobody may read: for planning.
   void allocate() {
     for (Memory* m : {&master_, &m_, &v_, &gradient_}) *m = zeroed(sizeof(W));
@@ -141,15 +142,25 @@ class Store {
   ParameterTable<T> averaged() const {
     return refresh(), ParameterTable<T>{read(ema(0), teacher()), ema(0), nullptr, nullptr};
   }
-  /// Somebody else than the update writes, or has written, masters or averages: their copies in T are made anew before they
-  /// are read.
-  void touch() { stale_ = true; }
+  /// Somebody else than the update writes, or has written, masters or averages: the next table makes their copies in T anew.
+  void invalidate() { stale_ = true; }
+  /// Makes copies in T anew that are stale.
+  void refresh() const {
+    if constexpr (!direct) {
+      for (index_t i = 0; stale_ && i < size_; ++i) {
+        values()[i] = static_cast<T>(master()[i]);
+        teacher()[i] = static_cast<T>(ema(0)[i]);
+      }
+      stale_ = false;
+    }
+  }
 
   /// Draws initial values, keyed by the seed and each module's name, and copies them into the averages.
   void initialise(std::uint64_t seed) {
+    if (!allocated()) throw Error("Store: expected allocate() before initialise()");
     for_each_module(module_, [&](const std::string& name, const auto& m) { m.initialise(master(), name, seed); });
     for (int i = 0; i < emas(); ++i) std::memcpy(ema(i), master(), bytes());
-    touch();
+    invalidate();
   }
 
   /// The parameter of this name.  @throws Error if there is none
@@ -167,15 +178,6 @@ class Store {
     Memory m(MemorySource::of(backend_), bytes);
     std::memset(m.data(), 0, bytes);
     return m;
-  }
-  void refresh() const {
-    if constexpr (!direct) {
-      for (index_t i = 0; stale_ && i < size_; ++i) {
-        values()[i] = static_cast<T>(master()[i]);
-        teacher()[i] = static_cast<T>(ema(0)[i]);
-      }
-      stale_ = false;
-    }
   }
   static const T* read(const W* masters, const T* copies) {
     if constexpr (direct)

@@ -19,8 +19,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstdint>
+#include <cstdio>
 #include <filesystem>
 #include <iterator>
 #include <map>
@@ -53,6 +53,7 @@ struct StepReport {
 ///       if (step.every(1'000)) step.validate();
 ///     }
 ///
+/// A run in bf16 and one in float have the same checkpoints and may go on with each other's.
 /// Resuming compares sizes, condition, objective, alignment, batch, seed, optimizer, averages and the number of items with the
 /// run's.  Learning rate, weight schedule, number of steps and instruction set may change; the run is then another one.
 /// @tparam Model SiT<…>  @tparam Align SRALoss<…>, NoAlignment or one of yours  @tparam B the backend
@@ -72,7 +73,8 @@ class Trainer {
         engine_(backend_, options_.align, options_.objective, static_cast<int>(options_.ema.size())) {
     update_settings_ = {0, options_.adamw, options_.clip, options_.ema, options_.ema_warmup};
     freeze_parameters();
-    if (!options_.quiet) std::fprintf(stderr, "%s\n", memory_plan().text().c_str());
+    if constexpr (trains)
+      if (!options_.quiet) std::fprintf(stderr, "%s\n", memory_plan().text().c_str());
     engine_.store().allocate();
     engine_.store().initialise(options_.seed);
     run_.settings = settings(options_);
@@ -80,7 +82,7 @@ class Trainer {
   }
 
   /// What training takes; said before any of it is allocated, unless quiet.  Prefetched batches and the kernels' workspace,
-  /// some MiB, come on top.
+  /// some MiB, come on top.  Not within a step.
   MemoryPlan memory_plan() { return engine_.plan(options_.batch / options_.accumulate); }
 
   B& backend() { return backend_; }
@@ -98,13 +100,13 @@ class Trainer {
   void set_stopped(bool stopped) { stopped_ = stopped; }
 
   /// The values, the average (of decay number i) and the gradient of a parameter.  @throws Error for an unknown name
-  /// What is written there counts from the next step, sample or validation on; ask again after it.
+  /// What is written there counts from the next step, validation or call of sampler() on; ask again after it.
   std::span<W> parameter(std::string_view name) {
-    engine_.store().touch();
+    engine_.store().invalidate();
     return part(engine_.store().master(), name);
   }
   std::span<W> ema(std::string_view name, int i = 0) {
-    engine_.store().touch();
+    engine_.store().invalidate();
     return part(engine_.store().ema(i), name);
   }
   std::span<const W> gradient(std::string_view name) { return part(engine_.store().gradient(), name); }
@@ -177,9 +179,10 @@ class Trainer {
     std::string lines = differences(file, store.parameters(), live, true);
     if (mean != live) lines += differences(file, store.parameters(), mean, true);
     if (!lines.empty()) throw Error(text("weights: ", path.string(), ": does not fit the model:\n", lines));
-    store.touch();
+    store.invalidate();
     read_weights(file, store.parameters(), live, store.master());
     for (int i = 0; i < store.emas(); ++i) read_weights(file, store.parameters(), mean, store.ema(i));
+    store.refresh();  // a sampler may have been handed out
   }
 
   /// Draws images by the averaged weights.  @return a sampler that lives as long as the trainer, see Sampler
@@ -257,6 +260,14 @@ class Trainer {
   }
 
  private:
+  /// Whether the model can be trained; models with learn_sigma can only be sampled from.
+  static constexpr bool trains = [] {
+    if constexpr (requires { Model::config.learn_sigma; })
+      return !Model::config.learn_sigma;
+    else
+      return true;
+  }();
+
   static Options checked(Options o) {
     if (o.batch < 1) throw Error(text("Trainer: batch: expected at least 1, got ", o.batch));
     if (o.accumulate < 1 || o.batch % o.accumulate)
