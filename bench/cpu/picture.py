@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 
 GROUPS = [
-    ("linear layers forward", "#3567a6", ("linear_forward", "linear_gelu_forward")),
-    ("their input gradients", "#6f9bd1", ("linear_backward_input",)),
-    ("their weight gradients", "#a9c4e6", ("linear_backward_weight",)),
+    ("linear layers forward", "#2f5d96", ("linear_forward", "linear_gelu_forward")),
+    ("their input gradients", "#4f82bd", ("linear_backward_input",)),
+    ("their weight gradients", "#7399c8", ("linear_backward_weight",)),
     ("attention", "#c2703d", ("attention_forward", "attention_backward")),
     ("norms and pointwise", "#5d9c59", ("norm_forward", "norm_backward", "pointwise_forward", "pointwise_backward",
                                         "gelu_backward", "bias_backward")),
