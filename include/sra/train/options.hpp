@@ -5,8 +5,11 @@
 #include <sra/core/error.hpp>
 #include <sra/core/schedule.hpp>
 #include <sra/core/settings.hpp>
+#include <sra/io/json_lines.hpp>
+#include <sra/models/dit.hpp>
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -44,6 +47,39 @@ inline bool matches(std::string_view pattern, std::string_view name) {
     return false;
   }
   return !name.empty() && pattern[0] == name[0] && matches(pattern.substr(1), name.substr(1));
+}
+
+namespace detail {
+
+/// The fewest digits that read back as the same number.
+inline std::string digits(JsonValue number) {
+  std::string s;
+  number.append_to(s);
+  return s;
+}
+
+}  // namespace detail
+
+/// What must not change between a run and its resumption.
+template <class Model, class W, class Align, class Objective>
+std::map<std::string, std::string> settings_of(const TrainerOptions<Align, Objective>& o) {
+  using detail::digits;
+  std::map<std::string, std::string> s{{"model", summary<Model>()},
+                                       {"objective", o.objective.describe()},
+                                       {"batch", std::to_string(o.batch)},
+                                       {"accumulate", std::to_string(o.accumulate)},
+                                       {"seed", std::to_string(o.seed)},
+                                       {"condition_dropout", digits(o.condition_dropout)},
+                                       {"type", sizeof(W) == 8 ? "double" : "float"}};
+  s["align"] = "an alignment of the user's";
+  if constexpr (requires { o.align.describe(); }) s["align"] = o.align.describe();
+  s["adamw"] = text("beta1 ", digits(o.adamw.beta1), " beta2 ", digits(o.adamw.beta2), " eps ", digits(o.adamw.eps),
+                    " weight_decay ", digits(o.adamw.weight_decay), " clip ", digits(o.clip));
+  for (const double d : o.ema) s["ema"] += digits(d) + " ";
+  s["ema"] += o.ema_warmup ? "warm-up" : "fixed";
+  s["frozen"] = o.frozen.empty() ? "nothing" : "";
+  for (const std::string& pattern : o.frozen) s["frozen"] += pattern + " ";
+  return s;
 }
 
 }  // namespace sra

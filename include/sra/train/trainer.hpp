@@ -77,7 +77,7 @@ class Trainer {
       if (!options_.quiet) std::fprintf(stderr, "%s\n", memory_plan().text().c_str());
     engine_.store().allocate();
     engine_.store().initialise(options_.seed);
-    run_.settings = settings(options_);
+    run_.settings = settings_of<Model, W>(options_);
     if (!options_.run.empty()) open_run();
   }
 
@@ -289,7 +289,7 @@ class Trainer {
         !all.empty()) {  // a run that does not fit is refused before anything is allocated
       typename Core::Module module{};
       place(module);
-      open_checkpoint<W>(all.back(), parameters_of(module), static_cast<int>(o.ema.size()), settings(o));
+      open_checkpoint<W>(all.back(), parameters_of(module), static_cast<int>(o.ema.size()), settings_of<Model, W>(o));
     }
     return o;
   }
@@ -344,33 +344,6 @@ class Trainer {
       throw Error(text("Trainer: step ", run_.step, ": expected finite gradients, got ", in_a_row_,
                        " steps in a row without; the first such parameter is ", engine_.first_not_finite()));
     return last_;
-  }
-
-  /// What must not change between a run and its resumption.
-  static std::map<std::string, std::string> settings(const Options& o) {
-    std::map<std::string, std::string> s{{"model", summary<Model>()},
-                                         {"objective", o.objective.describe()},
-                                         {"batch", std::to_string(o.batch)},
-                                         {"accumulate", std::to_string(o.accumulate)},
-                                         {"seed", std::to_string(o.seed)},
-                                         {"condition_dropout", digits(o.condition_dropout)},
-                                         {"type", sizeof(W) == 8 ? "double" : "float"}};
-    s["align"] = "an alignment of the user's";
-    if constexpr (requires { o.align.describe(); }) s["align"] = o.align.describe();
-    s["adamw"] = text("beta1 ", digits(o.adamw.beta1), " beta2 ", digits(o.adamw.beta2), " eps ", digits(o.adamw.eps),
-                      " weight_decay ", digits(o.adamw.weight_decay), " clip ", digits(o.clip));
-    for (const double d : o.ema) s["ema"] += digits(d) + " ";
-    s["ema"] += o.ema_warmup ? "warm-up" : "fixed";
-    s["frozen"] = o.frozen.empty() ? "nothing" : "";
-    for (const std::string& pattern : o.frozen) s["frozen"] += pattern + " ";
-    return s;
-  }
-
-  /// The fewest digits that read back as the same number.
-  static std::string digits(JsonValue number) {
-    std::string s;
-    number.append_to(s);
-    return s;
   }
 
   void open_run() {
