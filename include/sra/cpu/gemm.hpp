@@ -248,10 +248,11 @@ struct Product {
                    load_block(other, e.bias + j, count);
                    for (index_t i = 0; i < lanes; ++i) sum[i] += other[i];
                  }
-                 if (add) {
-                   load_block(other, out, count);
-                   for (index_t i = 0; i < lanes; ++i) sum[i] += other[i];
-                 }
+                 if constexpr (!direct)
+                   if (add) {
+                     load_block(other, out, count);
+                     for (index_t i = 0; i < lanes; ++i) sum[i] += other[i];
+                   }
                  if (!direct || e.bias) store_block(out, sum, count);
                  if (e.gelu) {
                    for (index_t i = 0; i < lanes; ++i) sum[i] = maths::gelu(sum[i]);

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 namespace sra::backend {
 
@@ -48,6 +49,8 @@ inline double tree_sum(const double* x, index_t n) {
 
 template <class W, class T>
 struct UpdateRange {
+  static constexpr bool copies = !std::is_same_v<W, T>;  ///< products read other numbers than the masters
+
   UpdateArgs<W, T> args;
   W keep, rest1, rest2, over_root, step;
 
@@ -80,7 +83,8 @@ struct UpdateRange {
       store_block(args.m + at, m, count);
       store_block(args.v + at, v, count);
       store_block(args.master + at, p, count);
-      if (args.values) store_block(args.values + at, p, count);
+      if constexpr (copies)
+        if (args.values) store_block(args.values + at, p, count);
     }
     for (int n = 0; n < args.emas; ++n) {
       const W decay = args.ema_decay[n], rest = static_cast<W>(1.0 - static_cast<double>(decay));
@@ -88,7 +92,8 @@ struct UpdateRange {
       load_block(e, args.ema[n] + at, count);
       for (index_t i = 0; i < lanes; ++i) e[i] = decay * e[i] + rest * p[i];
       store_block(args.ema[n] + at, e, count);
-      if (n == 0 && args.teacher) store_block(args.teacher + at, e, count);
+      if constexpr (copies)
+        if (n == 0 && args.teacher) store_block(args.teacher + at, e, count);
     }
   }
 };

@@ -79,7 +79,7 @@ struct SiT {
   template <Variable X>
   auto embed(X x) const {
     using Ctx = typename X::context_type;
-    Var<typename Ctx::type, TokenShape, Ctx> tokens = x_embedder(x) + leaf(x.context(), pos_embed);
+    Var<typename Ctx::type, TokenShape, Ctx> tokens = x_embedder(x) + fixed(leaf(x.context(), pos_embed));
     return tokens;
   }
 
