@@ -240,7 +240,8 @@ struct PutRows {
 
 }  // namespace detail
 
-/// o = softmax(scale q k^T) v for every head; scores, probabilities and sums in the wide type.  A query that sees no key gets o = 0.
+/// o = softmax(scale q k^T) v for every head; scores and sums in the wide type, probabilities in T.  A query that sees no
+/// key gets o = 0.
 /// @param o head h of token t of sample s starts at o + s * o_sample + t * o_token + h * width
 /// @param lse [samples, heads, queries], kept for backward: log2 of the sum of 2^(scale log2(e) q k); +inf where no key
 /// is seen Workspace: at most 65,536 scores (or 16 rows of them) and packed k or v per worker.  Same bits for any

@@ -23,7 +23,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <iterator>
-#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -53,11 +52,12 @@ struct StepReport {
 ///       if (step.every(1'000)) step.validate();
 ///     }
 ///
-/// A run in bf16 and one in float have the same checkpoints and may go on with each other's.
 /// Resuming compares sizes, condition, objective, alignment, batch, seed, optimizer, averages and the number of items with the
-/// run's.  Learning rate, weight schedule, number of steps and instruction set may change; the run is then another one.
+/// run's.  Learning rate, weight schedule, number of steps and instruction set may change, and float become bf16 or bf16 float,
+/// whose checkpoints are the same; the run is then another one.
 /// @tparam Model SiT<…>  @tparam Align SRALoss<…>, NoAlignment or one of yours  @tparam B the backend
-/// @tparam T type of tokens and of weights in products: float, bf16, or double for checks  @tparam Objective FlowMatching<LinearPath> or FlowMatching<CosinePath>
+/// @tparam T type of tokens and of weights in products: float, bf16, or double for checks
+/// @tparam Objective FlowMatching<LinearPath> or FlowMatching<CosinePath>
 template <class Model, class Align = NoAlignment, Backend B = backend::Cpu, class T = float,
           class Objective = FlowMatching<>>
 class Trainer {
