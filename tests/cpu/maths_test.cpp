@@ -62,6 +62,16 @@ BOOST_AUTO_TEST_CASE(exp_is_within_the_stated_error) {
   report("exp of large negative numbers", worst, 1.0);
 }
 
+BOOST_AUTO_TEST_CASE(exp2_is_within_the_stated_error) {
+  const auto exp2 = [](float x) { return sra::maths::exp2_up_to_127(x); };
+  report("exp2", largest_error(126.0f, tiny, exp2, [](double x) { return std::exp2(x); }), 1.2e-7);
+  BOOST_TEST(exp2(127.4f) < infinite);
+  BOOST_TEST(exp2(-126.5f) == 0);
+  BOOST_TEST(exp2(-1e30f) == 0);
+  BOOST_TEST(exp2(-static_cast<float>(infinite)) == 0);
+  BOOST_TEST(std::isnan(exp2(not_a_number)));
+}
+
 BOOST_AUTO_TEST_CASE(exp_has_the_right_limits) {
   BOOST_TEST(sra::maths::exp(0.0f) == 1.0f);
   BOOST_TEST(sra::maths::exp(-0.0f) == 1.0f);

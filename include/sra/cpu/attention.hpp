@@ -22,7 +22,7 @@ struct AttentionArgs {
   index_t q_sample = 0, k_sample = 0, v_sample = 0;  ///< elements between samples
   const std::int32_t *query_group = nullptr,
                      *key_group = nullptr;  ///< [samples, queries], [samples, keys], or both null
-  wide_t<T> scale = 1;
+  wide_t<T> scale = 1;                      ///< > 0
 };
 
 /// What attention_backward reads of the forward pass and of the gradient of its result.
@@ -45,6 +45,9 @@ struct AttentionGrad {
 
 namespace detail {
 
+template <class T>
+inline constexpr T log2_e = T(1.4426950408889634);
+
 /// The sizes of one task: some queries of one head of one sample against all keys.
 template <class T>
 struct AttentionTask {
@@ -60,7 +63,7 @@ struct AttentionTask {
   AttentionTask(Isa isa, const AttentionArgs<T>& a, index_t elements) : args(a) {
     rows = std::max<index_t>(
         1, std::min({std::clamp<index_t>(elements / std::max<index_t>(1, a.keys), 16, 256), a.queries}));
-    pitch = round_up(a.keys, lanes);
+    pitch = round_up(a.keys, lanes) + 16;  // not a power of two: columns of a tile spread over all sets of a cache
     tile_bytes = round_up(sizeof(W) * static_cast<std::size_t>(rows * pitch), alignment_bytes);
     product_bytes = round_up(std::max({gemm_serial_bytes<W, T, T>(isa, rows, a.keys, a.width),
                                        gemm_serial_bytes<W, T, T>(isa, rows, a.width, a.keys),
@@ -107,28 +110,30 @@ struct AttentionTask {
   }
 };
 
-/// local[i] = scale * scores[i], -inf where the key is of another group or past the last one.
+/// Makes scores -inf where the key is of another group, and after the last key to the end of its block.
 template <class T>
-[[gnu::always_inline]] inline void load_scores(T (&local)[lanes], const T* scores, index_t count, wide_t<T> scale,
-                                               const std::int32_t* key_group, std::int32_t group) {
+[[gnu::always_inline]] inline void hide_scores(T* scores, index_t keys, const std::int32_t* key_group,
+                                               const std::int32_t* group) {
   constexpr T hidden = -std::numeric_limits<T>::infinity();
-  load_block(local, scores, count);
-  for (index_t i = 0; i < lanes; ++i) local[i] *= scale;
-  if (key_group) {
-    std::int32_t groups[lanes];
-    load_block(groups, key_group, count);
-    for (index_t i = 0; i < lanes; ++i) local[i] = maths::select(groups[i] == group, local[i], hidden);
-  }
-  for (index_t i = count; i < lanes; ++i) local[i] = hidden;
+  if (key_group)
+    for (index_t j = 0; j < keys; j += lanes) {
+      T a[lanes];
+      std::int32_t groups[lanes];
+      load_block(a, scores + j, lanes);
+      load_block(groups, key_group + j, keys - j);
+      for (index_t i = 0; i < lanes; ++i) a[i] = maths::select(groups[i] == *group, a[i], hidden);
+      store_block(scores + j, a, lanes);
+    }
+  for (index_t j = keys; j % lanes != 0; ++j) scores[j] = hidden;
 }
 
-/// Replaces every row of scores by e^(scale * score - largest), as type To at the row's start; one_over[r] = 1 / sum,
+/// Replaces every row of scores by e^(scale * (score - largest)), as type To at the row's start; one_over[r] = 1 / sum,
 /// lse[r] as attention_forward says.
 template <class T, class To>
 struct SoftmaxRows {
   static_assert(sizeof(To) <= sizeof(T));
   Matrix<T> scores;
-  wide_t<T> scale;
+  T base;                                       ///< scale log2(e)
   const std::int32_t *query_group, *key_group;  ///< of the first row; of the first key
   wide_t<T>*one_over, *lse;
 
@@ -139,28 +144,24 @@ struct SoftmaxRows {
   [[gnu::always_inline]] void row(index_t r) const {
     constexpr T lowest = -std::numeric_limits<T>::infinity();
     T* const s = scores.data + r * scores.row_stride;
+    hide_scores(s, scores.columns, key_group, query_group + (key_group ? r : 0));
     T largest[lanes], sum[lanes];
-    for (index_t i = 0; i < lanes; ++i) largest[i] = lowest;
+    for (index_t i = 0; i < lanes; ++i) largest[i] = lowest, sum[i] = 0;
+    for (index_t j = 0; j < scores.columns; j += lanes)
+      for (index_t i = 0; i < lanes; ++i) largest[i] = maths::select(s[j + i] > largest[i], s[j + i], largest[i]);
+    const T top = max_block(largest) * base;
+    const T from = top > lowest ? top : T(0);  // no visible key: 2^-inf = 0 everywhere
     for (index_t j = 0; j < scores.columns; j += lanes) {
       T a[lanes];
-      load_scores(a, s + j, scores.columns - j, scale, key_group ? key_group + j : nullptr,
-                  key_group ? query_group[r] : 0);
-      for (index_t i = 0; i < lanes; ++i) largest[i] = maths::select(a[i] > largest[i], a[i], largest[i]);
-      store_block(s + j, a, lanes);
-    }
-    const T top = max_block(largest);
-    const T from = top > lowest ? top : T(0);  // no visible key: e^-inf = 0 everywhere
-    for (index_t i = 0; i < lanes; ++i) sum[i] = 0;
-    for (index_t j = 0; j < scores.columns; j += lanes) {
-      T a[lanes];
-      load_block(a, s + j, lanes);
-      for (index_t i = 0; i < lanes; ++i) a[i] = maths::exp(a[i] - from);
-      for (index_t i = 0; i < lanes; ++i) sum[i] += a[i];
+      for (index_t i = 0; i < lanes; ++i) {
+        a[i] = maths::exp2_up_to_127(s[j + i] * base - from);
+        sum[i] += a[i];
+      }
       store_block(reinterpret_cast<To*>(s) + j, a, lanes);  // at or before what has been read
     }
     const T total = sum_block(sum);
     one_over[r] = total == 0 ? T(0) : 1 / total;
-    lse[r] = total == 0 ? std::numeric_limits<T>::infinity() : from * T(1.4426950408889634) + std::log2(total);
+    lse[r] = total == 0 ? std::numeric_limits<T>::infinity() : from + std::log2(total);
   }
 };
 
@@ -169,7 +170,7 @@ template <class T, class U>
 struct SoftmaxPullRows {
   Matrix<T> scores, dp;
   Matrix<const U> o, dy;
-  T scale;
+  T scale, base;
   const std::int32_t *query_group, *key_group;
   const T* lse;
 
@@ -186,16 +187,18 @@ struct SoftmaxPullRows {
       load_block(b, dy.data + r * dy.row_stride + j, o.columns - j);
       for (index_t i = 0; i < lanes; ++i) sum[i] += a[i] * b[i];
     }
-    const T mean = sum_block(sum), shift = lse[r] * T(0.6931471805599453);
+    const T mean = sum_block(sum), shift = lse[r];
+    T* const s = scores.data + r * scores.row_stride;
+    T* const d = dp.data + r * dp.row_stride;
+    hide_scores(s, scores.columns, key_group, query_group + (key_group ? r : 0));
     for (index_t j = 0; j < scores.columns; j += lanes) {
-      T p[lanes], d[lanes];
-      load_scores(p, scores.data + r * scores.row_stride + j, scores.columns - j, scale,
-                  key_group ? key_group + j : nullptr, key_group ? query_group[r] : 0);
-      load_block(d, dp.data + r * dp.row_stride + j, scores.columns - j);
-      for (index_t i = 0; i < lanes; ++i) p[i] = maths::exp(p[i] - shift);
-      for (index_t i = 0; i < lanes; ++i) d[i] = p[i] * (d[i] - mean) * scale;
-      store_block(reinterpret_cast<U*>(scores.data + r * scores.row_stride) + j, p, lanes);
-      store_block(reinterpret_cast<U*>(dp.data + r * dp.row_stride) + j, d, lanes);
+      T p[lanes], ds[lanes];
+      for (index_t i = 0; i < lanes; ++i) {
+        p[i] = maths::exp2_up_to_127(s[j + i] * base - shift);
+        ds[i] = p[i] * (d[j + i] - mean) * scale;
+      }
+      store_block(reinterpret_cast<U*>(s) + j, p, lanes);
+      store_block(reinterpret_cast<U*>(d) + j, ds, lanes);
     }
   }
 };
@@ -262,7 +265,7 @@ void attention_forward(Cpu& cpu, T* o, index_t o_token, index_t o_sample, wide_t
     W* one_over = reinterpret_cast<W*>(memory + used);
     gemm_serial(isa, memory, scores, task.q(s, h, first, count), task.k(s, h).transposed(), GradMode::overwrite);
     const detail::SoftmaxRows<W, T> softmax{scores,
-                                            args.scale,
+                                            args.scale * detail::log2_e<W>,
                                             args.query_group ? args.query_group + s * args.queries + first : nullptr,
                                             args.query_group ? args.key_group + s * args.keys : nullptr,
                                             one_over,
@@ -310,6 +313,7 @@ void attention_backward(Cpu& cpu, AttentionGrad<T> dq, AttentionGrad<T> dk, Atte
                                                o,
                                                dy,
                                                args.scale,
+                                               args.scale * detail::log2_e<W>,
                                                args.query_group ? args.query_group + s * args.queries + first : nullptr,
                                                args.query_group ? args.key_group + s * args.keys : nullptr,
                                                result.lse + (s * args.heads + h) * args.queries + first};

@@ -101,6 +101,10 @@ struct Factors {
     check_cache();
   }
 
+  /// Rows in a packed panel of A of which a tile reads some: whole vectors of pairs, as long as there are rows for them.
+  index_t panel_rows(index_t tile_rows, index_t row) const {
+    return pairs && a.rows - row >= 16 ? round_up<index_t>(tile_rows, 16) : tile_rows;
+  }
   /// Numbers or pairs in k numbers along K.
   index_t units(index_t k) const { return pairs ? (k + 1) / 2 : k; }
 
@@ -157,7 +161,8 @@ struct Product {
                                                 factors.units(std::min(steps_at_once() * depth, inner())));
   }
   std::size_t packed_a() const {
-    return round_up(sizeof(W) * static_cast<std::size_t>(tallest() * factors.units(std::min(depth, inner()))),
+    return round_up(sizeof(W) * static_cast<std::size_t>(factors.panel_rows(tallest(), 0) *
+                                                         factors.units(std::min(depth, inner()))),
                     alignment_bytes);
   }
   /// Of a worker: one panel of A, and one tile of C or the sums of a block.  Grows with the rows of C, so that a workspace
@@ -202,8 +207,9 @@ struct Product {
     index_t left_row = factors.pairs ? a.row_stride / 2 : a.row_stride, left_step = 1;
     if (!factors.a_in_place) {
       W* panel = reinterpret_cast<W*>(workspace);
-      a.pack(panel, tile.rows, tile.rows, k, left, a.column_stride, a.row_stride);
-      left = panel, left_row = 1, left_step = tile.rows;
+      const index_t pitch = factors.panel_rows(tile.rows, row);
+      a.pack(panel, pitch, pitch, k, left, a.column_stride, a.row_stride);
+      left = panel, left_row = 1, left_step = pitch;
     }
     const index_t column_block = which % column_blocks, begin = column_block * block_panels;
     const index_t last = std::min(panels, begin + block_panels);

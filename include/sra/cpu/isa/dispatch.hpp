@@ -87,13 +87,13 @@ template <class S>
 /// The largest element of a block, as a tree of halves; NaN is passed over.
 template <class S>
 [[gnu::always_inline]] inline S max_block(const S (&local)[lanes]) {
+  const auto larger = [](S a, S b) __attribute__((always_inline)) { return maths::select(b > a, b, a); };
   S t[32];
-  for (index_t i = 0; i < 32; ++i) t[i] = maths::select(local[i] > local[i + 32], local[i], local[i + 32]);
-  for (index_t i = 0; i < 16; ++i) t[i] = maths::select(t[i] > t[i + 16], t[i], t[i + 16]);
-  for (index_t i = 0; i < 8; ++i) t[i] = maths::select(t[i] > t[i + 8], t[i], t[i + 8]);
-  S largest = t[0];
-  for (index_t i = 1; i < 8; ++i) largest = maths::select(t[i] > largest, t[i], largest);
-  return largest;
+  for (index_t i = 0; i < 32; ++i) t[i] = larger(local[i], local[i + 32]);
+  for (index_t i = 0; i < 16; ++i) t[i] = larger(t[i], t[i + 16]);
+  for (index_t i = 0; i < 8; ++i) t[i] = larger(t[i], t[i + 8]);
+  for (index_t i = 0; i < 4; ++i) t[i] = larger(t[i], t[i + 4]);
+  return larger(larger(t[0], t[2]), larger(t[1], t[3]));
 }
 
 namespace detail {

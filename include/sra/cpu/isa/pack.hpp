@@ -6,8 +6,11 @@
 #include <sra/core/dtype.hpp>
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
 namespace sra::backend {
 
@@ -80,25 +83,55 @@ template <class T>
     return bf16(static_cast<float>(x));
 }
 
-/// Pairs of `Block` rows or columns at a time, while they last; neighbours lie together along one of both directions.
+/// Pairs of `Block` neighbours of two rows at a time, while they last.
 template <index_t Block, class T>
-[[gnu::always_inline]] inline index_t pack_pair_blocks(float* to, index_t j, index_t used, const T* low, const T* high,
-                                                       index_t stride) {
+[[gnu::always_inline]] inline index_t pack_pair_blocks(float* to, index_t j, index_t used, const T* low,
+                                                       const T* high) {
   for (; j + Block <= used; j += Block) {
     std::uint32_t pairs[Block];
-    if (stride == 1)
-      for (index_t q = 0; q < Block; ++q) pairs[q] = pair_of(as_half(low[j + q]), as_half(high[j + q]));
-    else
-      for (index_t q = 0; q < Block; ++q) {
-        const T* const two = low + (j + q) * stride;
-        if constexpr (std::is_same_v<T, bf16>)
-          std::memcpy(pairs + q, two, sizeof(std::uint32_t));
-        else
-          pairs[q] = pair_of(as_half(two[0]), as_half(two[1]));
-      }
+    for (index_t q = 0; q < Block; ++q) pairs[q] = pair_of(as_half(low[j + q]), as_half(high[j + q]));
     std::memcpy(to + j, pairs, sizeof(pairs));
   }
   return j;
+}
+
+}  // namespace detail
+
+namespace detail {
+
+typedef std::int32_t PairVector __attribute__((vector_size(64), may_alias));
+typedef std::int32_t LoosePairs __attribute__((vector_size(64), aligned(2), may_alias));
+
+/// Pairs of 16 neighbours of two rows.
+[[gnu::target("avx512f"), gnu::always_inline]] inline void pair_rows(float* to, const bf16* low, const bf16* high) {
+  typedef std::uint16_t Halves __attribute__((vector_size(32), aligned(2), may_alias));
+  typedef std::uint32_t Wide __attribute__((vector_size(64)));
+  const Wide pairs = __builtin_convertvector(*reinterpret_cast<const Halves*>(low), Wide) |
+                     __builtin_convertvector(*reinterpret_cast<const Halves*>(high), Wide) << 16;
+  *reinterpret_cast<LoosePairs*>(to) = reinterpret_cast<PairVector>(pairs);
+}
+
+/// One of four equal steps of a transposition: interleaves row i with row i + 8, for I = 0 ... 7.
+template <std::size_t... I>
+[[gnu::target("avx512f"), gnu::always_inline]] inline void interleave(PairVector (&v)[16], std::index_sequence<I...>) {
+  const PairVector low[] = {
+      __builtin_shufflevector(v[I], v[I + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)...};
+  const PairVector high[] = {
+      __builtin_shufflevector(v[I], v[I + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)...};
+  ((v[2 * I] = low[I], v[2 * I + 1] = high[I]), ...);
+}
+
+/// panel[i * width + j] = pair i of the row at source + j * stride, for 16 pairs i and 16 rows j.
+template <std::size_t... R>
+[[gnu::target("avx512f"), gnu::always_inline]] inline void transpose_pairs(float* panel, index_t width,
+                                                                           const bf16* source, index_t stride,
+                                                                           std::index_sequence<R...>) {
+  PairVector v[] = {*reinterpret_cast<const LoosePairs*>(source + index_t{R} * stride)...};
+  interleave(v, std::make_index_sequence<8>());
+  interleave(v, std::make_index_sequence<8>());
+  interleave(v, std::make_index_sequence<8>());
+  interleave(v, std::make_index_sequence<8>());
+  ((*reinterpret_cast<LoosePairs*>(panel + index_t{R} * width) = v[R]), ...);
 }
 
 }  // namespace detail
@@ -110,16 +143,25 @@ template <class T>
                                                                                index_t used, index_t count,
                                                                                const T* source, index_t step,
                                                                                index_t stride) {
+  index_t whole_rows = 0, whole_pairs = 0;  // of the blocks that are transposed in registers
+  if constexpr (std::is_same_v<T, bf16>)
+    if (step == 1) {
+      whole_rows = used / 16 * 16, whole_pairs = count / 32 * 16;
+      for (index_t j = 0; j < whole_rows; j += 16)
+        for (index_t i = 0; i < whole_pairs; i += 16)
+          detail::transpose_pairs(panel + i * width + j, width, source + j * stride + 2 * i, stride,
+                                  std::make_index_sequence<16>());
+    }
   for (index_t i = 0; 2 * i < count; ++i) {
     const T *low = source + 2 * i * step, *high = low + step;
     float* const to = panel + i * width;
     const bool both = 2 * i + 1 < count;
-    index_t j = 0;
-    if (both && (stride == 1 || step == 1)) {
-      j = detail::pack_pair_blocks<16>(to, j, used, low, high, stride);
-      j = detail::pack_pair_blocks<8>(to, j, used, low, high, stride);
-      j = detail::pack_pair_blocks<4>(to, j, used, low, high, stride);
-      j = detail::pack_pair_blocks<2>(to, j, used, low, high, stride);
+    index_t j = i < whole_pairs ? whole_rows : 0;
+    if (both && stride == 1) {
+      if constexpr (std::is_same_v<T, bf16>)
+        for (; j + 16 <= used; j += 16) detail::pair_rows(to + j, low + j, high + j);
+      j = detail::pack_pair_blocks<16>(to, j, used, low, high);
+      j = detail::pack_pair_blocks<4>(to, j, used, low, high);
     }
     for (; j < width; ++j) {
       std::uint32_t pair = 0;
