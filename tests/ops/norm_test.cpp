@@ -34,6 +34,27 @@ View<const std::int32_t, Shape<dynamic, T>> groups(index_t batch) {
   return dense(map.data(), Shape<dynamic, T>{batch});
 }
 
+/// Both results of the residual norm, each with a gradient of its own.
+constexpr auto residual = [](auto x, auto gate, auto branch, auto shift, auto scale) {
+  const auto [sum, norm] = residual_modulated_norm(x, gate, branch, shift, scale, 0.5f);
+  return 0.5 * sum + norm * norm;
+};
+constexpr auto residual_definition = [](auto x, auto gate, auto branch, auto shift, auto scale) {
+  const auto sum = eval(x + gate * branch);
+  const auto norm = modulated_norm(sum, shift, scale, 0.5f);
+  return 0.5 * sum + norm * norm;
+};
+template <index_t G>
+constexpr auto grouped_residual = [](auto x, auto gate, auto branch, auto shift, auto scale) {
+  const auto map = groups<decltype(x)::shape::extent(1), G>(x.batch());
+  return residual(x, grouped(gate, map), branch, grouped(shift, map), grouped(scale, map));
+};
+template <index_t G>
+constexpr auto grouped_residual_definition = [](auto x, auto gate, auto branch, auto shift, auto scale) {
+  const auto map = groups<decltype(x)::shape::extent(1), G>(x.batch());
+  return residual_definition(x, grouped(gate, map), branch, grouped(shift, map), grouped(scale, map));
+};
+
 /// The op with shift and scale [B, G, D].
 template <index_t G>
 constexpr auto grouped_op = [](auto x, auto shift, auto scale) {
@@ -95,6 +116,18 @@ void each_grouping(auto check) {
   with_groups<3, 67, 2>(check);
 }
 
+template <class S, index_t T, index_t D>
+void with_residual(auto op, auto definition, auto check, Draw draw = {}) {
+  check(op, definition, Accuracy{.terms = double(T * D), .floor = 1}, argument<Shape<dynamic, T, D>>(2, 1, draw),
+        argument<S>(2, 2), argument<Shape<dynamic, T, D>>(2, 3), argument<S>(2, 4), argument<S>(2, 5));
+}
+void each_residual(auto check) {
+  with_residual<Shape<dynamic, 3>, 1, 3>(residual, residual_definition, check);
+  with_residual<Shape<dynamic, 12>, 4, 12>(residual, residual_definition, check, {.gap = 5});
+  with_residual<Shape<dynamic, 130>, 9, 130>(residual, residual_definition, check);
+  with_residual<Shape<dynamic, 2, 67>, 3, 67>(grouped_residual<2>, grouped_residual_definition<2>, check);
+}
+
 template <class X>
 void with_affine(auto check, const Argument<X>& x) {
   check(Accuracy{.terms = double(x.values.size()), .floor = 1}, x,
@@ -143,6 +176,36 @@ BOOST_AUTO_TEST_CASE(a_group_of_tokens_has_its_own_shift_and_scale) {
     every_isa_agrees(with, accuracy, x, shift, scale);
     accumulates(with, accuracy, x, shift, scale);
   });
+}
+
+BOOST_AUTO_TEST_CASE(residual_norm_is_a_sum_and_its_norm) {
+  each_residual([](auto op, auto definition, const Accuracy& accuracy, const auto&... operands) {
+    agrees_with_definition(op, definition, accuracy, operands...);
+    matches_finite_differences(op, operands...);
+    every_isa_agrees(op, accuracy, operands...);
+    accumulates(op, accuracy, operands...);
+    ignores_constants(op, operands...);
+  });
+  with_residual<Shape<dynamic, 130>, 9, 130>(
+      residual, residual_definition,
+      [](auto op, auto, const Accuracy&, const auto&... operands) { bf16_agrees(op, 2, 1, operands...); });
+}
+
+/// The sum takes over the gradient's memory of what it is the sum of, or adds to it: here x has a second use.
+BOOST_AUTO_TEST_CASE(residual_norm_of_a_value_that_is_used_elsewhere) {
+  const auto op = [](auto x, auto gate, auto branch, auto shift, auto scale) {
+    const auto y = eval(x * 2);
+    return residual(y, gate, branch, shift, scale) + y * branch;
+  };
+  const auto definition = [](auto x, auto gate, auto branch, auto shift, auto scale) {
+    const auto y = eval(x * 2);
+    return residual_definition(y, gate, branch, shift, scale) + y * branch;
+  };
+  with_residual<Shape<dynamic, 20>, 5, 20>(
+      op, definition, [](auto with, auto unfused, const Accuracy& accuracy, const auto&... operands) {
+        agrees_with_definition(with, unfused, accuracy, operands...);
+        matches_finite_differences(with, operands...);
+      });
 }
 
 /// A variance of 1e-6 or 1e-5 is halved by the published eps; the largest sums are those of eps's own digits.

@@ -12,10 +12,20 @@ namespace sra::backend {
 namespace detail {
 
 template <class T, class S, class W, class Shift, class Scale>
-void norm_rows(Cpu& cpu, View<T, S> y, W* stats, View<T, S> x, Shift shift, Scale scale, float one, float eps) {
+void norm_rows(Cpu& cpu, View<T, S> y, W* stats, View<T, S> x, Shift shift, Scale scale, float one, float eps,
+               sra::detail::BranchView<T, S, Scale> branch) {
   for_rows(cpu, x.shape.rows(), rows_per_task(S::width), [=](index_t begin, index_t end, int) {
     for (index_t row = begin; row < end; ++row) {
       const index_t b = row / S::sample_rows, r = row % S::sample_rows;
+      if (branch)
+        for (index_t i = 0; i < S::width; i += lanes) {
+          W from[lanes], gate[lanes], added[lanes];
+          load_block(from, branch.from.row(b, r) + i, columns_left<S::width>(i));
+          load_leaf(gate, branch.gate, b, r, i, columns_left<S::width>(i));
+          load_block(added, branch.y.row(b, r) + i, columns_left<S::width>(i));
+          for (index_t j = 0; j < lanes; ++j) from[j] += gate[j] * added[j];
+          store_block(x.row(b, r) + i, from, columns_left<S::width>(i));
+        }
       const T* in = x.row(b, r);
       W sum[lanes] = {}, block[lanes];
       for (index_t i = 0; i < S::width; i += lanes) {
@@ -47,12 +57,14 @@ void norm_rows(Cpu& cpu, View<T, S> y, W* stats, View<T, S> x, Shift shift, Scal
 
 }  // namespace detail
 
-/// y = (x − mean) rstd (one + scale) + shift.  Reads 1, writes 1 [B, T, D].
+/// y = (x − mean) rstd (one + scale) + shift, where x = from + gate branch is computed first if there is a branch.  Reads 1
+/// (with a branch 2), writes 1 (2) [B, T, D].
 /// @param stats [rows, 2]: mean and rstd  @param one 1: scale is an offset (adaLN), 0: it is the factor itself
 template <ContextOn<Cpu> C, class T, class S, class W, class Shift, class Scale>
-void norm_forward(C& context, View<T, S> y, W* stats, View<T, S> x, Shift shift, Scale scale, float one, float eps) {
-  launch(context, "norm_forward", {2.0 * double(x.shape.size()) * sizeof(T), 0},
-         [&](Cpu& cpu) { detail::norm_rows(cpu, y, stats, x, shift, scale, one, eps); });
+void norm_forward(C& context, View<T, S> y, W* stats, View<T, S> x, Shift shift, Scale scale, float one, float eps,
+                  sra::detail::BranchView<T, S, Scale> branch = {}) {
+  launch(context, "norm_forward", {(branch ? 4.0 : 2.0) * double(x.shape.size()) * sizeof(T), 0},
+         [&](Cpu& cpu) { detail::norm_rows(cpu, y, stats, x, shift, scale, one, eps, branch); });
 }
 
 namespace detail {
@@ -82,32 +94,56 @@ template <class T, class S, class W, class Scale, class DX>
   }
 }
 
+/// The row's gradients of gate and branch, given that of x: dbranch = gate dx, and the sums of dx branch.
+template <class T, class S, class W, class Scale>
+[[gnu::always_inline]] inline void branch_row_backward(const sra::detail::BranchView<T, S, Scale>& branch,
+                                                       const Grad<T, S>& dbranch, const T* dx, index_t b, index_t r,
+                                                       W* sums) {
+  for (index_t i = 0; i < S::width; i += lanes) {
+    W up[lanes], gate[lanes], added[lanes];
+    load_block(up, dx + i, columns_left<S::width>(i));
+    load_leaf(gate, branch.gate, b, r, i, columns_left<S::width>(i));
+    load_block(added, branch.y.row(b, r) + i, columns_left<S::width>(i));
+    for (index_t j = 0; j < lanes; ++j) gate[j] *= up[j];
+    for (index_t j = 0; j < lanes; ++j) added[j] *= up[j];
+    accumulate_block(sums + i, added, columns_left<S::width>(i));
+    if (!dbranch) continue;
+    if (dbranch.mode == GradMode::accumulate)
+      accumulate_block(dbranch.to.row(b, r) + i, gate, columns_left<S::width>(i));
+    else
+      store_block(dbranch.to.row(b, r) + i, gate, columns_left<S::width>(i));
+  }
+}
+
 }  // namespace detail
 
 /// Gradients of norm_forward.  With n = (x − mean) rstd and dn = dy (one + scale): dx = rstd (dn − mean(dn) − n mean(dn n)),
 /// dshift = Σ dy, dscale = Σ dy n over the rows that share them: a sample's tokens in order; for [D], chunks of about 512 rows
-/// in order, then the chunks in order in double.  Reads 2, writes 1 [B, T, D].
+/// in order, then the chunks in order in double.  With a branch, from dx, which then holds all of x's gradient: dbranch = gate
+/// dx, dgate = Σ dx branch.  Reads 2 (with a branch 3), writes 1 (2) [B, T, D].
 template <ContextOn<Cpu> C, class T, class S, class W, class Scale, class DX, class DShift, class DScale>
 void norm_backward(C& context, View<const T, S> dy, const W* stats, View<T, S> x, Scale scale, float one, DX dx,
-                   DShift dshift, DScale dscale) {
+                   DShift dshift, DScale dscale, sra::detail::BranchView<T, S, Scale> branch = {},
+                   Grad<T, S> dbranch = {}, DScale dgate = {}) {
   constexpr bool shared = Scale::broadcast == Broadcast::row;
   constexpr index_t D = S::width,
-                    groups = Scale::broadcast == Broadcast::grouped ? decltype(dscale.to)::shape_type::sample_rows : 1;
+                    groups = Scale::broadcast == Broadcast::grouped ? decltype(dscale.to)::shape_type::sample_rows : 1,
+                    kinds = 3;  // of sums: dshift, dscale, dgate
   const index_t per_task = detail::norm_samples_per_task<S>(shared);
   const index_t tasks = (x.shape.samples() + per_task - 1) / per_task;
-  W* sums = context.template take<W>(std::max<index_t>(1, tasks) * groups * 2 * D);
-  launch(context, "norm_backward", {3.0 * double(x.shape.size()) * sizeof(T), 0}, [&](Cpu& cpu) {
+  W* sums = context.template take<W>(std::max<index_t>(1, tasks) * groups * kinds * D);
+  launch(context, "norm_backward", {(branch ? 5.0 : 3.0) * double(x.shape.size()) * sizeof(T), 0}, [&](Cpu& cpu) {
     const index_t samples = x.shape.samples();
     for_tasks(cpu, tasks, [=](index_t begin, index_t end, int) {
       for (index_t task = begin; task < end; ++task) {
-        W* mine = sums + task * groups * 2 * D;
-        for (index_t i = 0; i < groups * 2 * D; ++i) mine[i] = 0;
+        W* mine = sums + task * groups * kinds * D;
+        for (index_t i = 0; i < groups * kinds * D; ++i) mine[i] = 0;
         for (index_t b = task * per_task; b < std::min(samples, (task + 1) * per_task); ++b)
           for (index_t r = 0; r < S::sample_rows; ++r) {
             const index_t row = b * S::sample_rows + r;
             const W mean = stats[2 * row], rstd = stats[2 * row + 1];
             W* to = mine;
-            if constexpr (Scale::broadcast == Broadcast::grouped) to += scale.group.row(b, 0)[r] * 2 * D;
+            if constexpr (Scale::broadcast == Broadcast::grouped) to += scale.group.row(b, 0)[r] * kinds * D;
             W a[lanes] = {}, c[lanes] = {};
             for (index_t i = 0; i < D; i += lanes) {
               W up[lanes], n[lanes], k[lanes], product[lanes];
@@ -127,6 +163,7 @@ void norm_backward(C& context, View<const T, S> dy, const W* stats, View<T, S> x
             if (dx)
               detail::norm_row_backward<T, S>(dx, dy.row(b, r), x.row(b, r), scale, b, r, mean, rstd, W(one),
                                               sum_block(a) / W(D), sum_block(c) / W(D));
+            if (branch) detail::branch_row_backward(branch, dbranch, dx.to.row(b, r), b, r, to + 2 * D);
           }
       }
     });
@@ -137,20 +174,21 @@ void norm_backward(C& context, View<const T, S> dy, const W* stats, View<T, S> x
       if constexpr (shared) {
         for (index_t i = 0; i < D; ++i) {
           double sum = add ? static_cast<double>(grad.to.data[i]) : 0;
-          for (index_t t = 0; t < tasks; ++t) sum += static_cast<double>(sums[(t * 2 + which) * D + i]);
+          for (index_t t = 0; t < tasks; ++t) sum += static_cast<double>(sums[(t * kinds + which) * D + i]);
           grad.to.data[i] = static_cast<G>(sum);
         }
       } else {
         for (index_t b = 0; b < samples; ++b)
           for (index_t g = 0; g < groups; ++g) {
             G* to = groups == 1 ? grad.to.sample(b) : grad.to.row(b, g);
-            const W* from = sums + ((b * groups + g) * 2 + which) * D;
+            const W* from = sums + ((b * groups + g) * kinds + which) * D;
             for (index_t i = 0; i < D; ++i) to[i] = static_cast<G>(add ? static_cast<W>(to[i]) + from[i] : from[i]);
           }
       }
     };
     put(dshift, 0);
     put(dscale, 1);
+    if (branch) put(dgate, 2);
   });
 }
 

@@ -138,6 +138,16 @@ struct LeafView<B, T, S, void> {
   }
 };
 
+/// What a residual norm adds before it normalises, as kernels see it: its input becomes from + gate y.  Without y nothing.
+template <class T, class S, class Gate>
+struct BranchView {
+  View<T, S> y{};
+  Gate gate{};
+  View<T, S> from{};
+
+  explicit operator bool() const { return y.data != nullptr; }
+};
+
 /// A host constant as kernels see it.
 struct ConstantView {
   static constexpr Broadcast broadcast = Broadcast::scalar;

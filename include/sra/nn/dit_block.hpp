@@ -28,10 +28,10 @@ struct DiTBlock {
   template <Variable X, Variable M, class Mask = NoMask>
   X operator()(X x, M m, Mask mask = {}) const {
     static_assert(X::shape::width == Hidden, "DiTBlock<Hidden, ...>: the width of the tokens must equal Hidden");
-    auto [shift1, scale1, gate1, shift2, scale2, gate2] = split<6>(m);   // each [B, D]
-    x = x + gate1 * attention(modulated_norm(x, shift1, scale1), mask);  // [B, T, D]
-    x = x + gate2 * mlp(modulated_norm(x, shift2, scale2));              // [B, T, D]
-    return x;
+    const auto [shift1, scale1, gate1, shift2, scale2, gate2] = split<6>(m);     // each [B, D]
+    const X y = attention(modulated_norm(x, shift1, scale1), mask);              // [B, T, D]
+    const auto [sum, n] = residual_modulated_norm(x, gate1, y, shift2, scale2);  // x + gate1 y and its norm
+    return sum + gate2 * mlp(n);
   }
 };
 

@@ -24,6 +24,13 @@ auto row_view(const P& p) {
   return LeafView<Broadcast::row, typename P::type, typename P::shape>{p.value};
 }
 
+template <class Out, class... S>
+constexpr void check_modulation() {
+  static_assert(((S::shape::width == Out::width) && ...), "modulated_norm: shift and scale must have the width of x");
+  static_assert((per_sample<Out, S>() && ...),
+                "modulated_norm: shift and scale must be per sample, [B, D], or grouped, [B, G, D]");
+}
+
 }  // namespace detail
 
 /// y = (x − mean) · rstd · (1 + scale) + shift over the last extent, biased variance.  DiT, arXiv:2212.09748, §3.2 (adaLN).
@@ -32,9 +39,7 @@ auto row_view(const P& p) {
 template <Variable X, LeafLike S>
 X modulated_norm(X x, S shift, S scale, float eps = 1e-6f) {
   using Out = typename X::shape;
-  static_assert(S::shape::width == Out::width, "modulated_norm: shift and scale must have the width of x");
-  static_assert(detail::per_sample<Out, S>(),
-                "modulated_norm: shift and scale must be per sample, [B, D], or grouped, [B, G, D]");
+  detail::check_modulation<Out, S>();
   detail::batch_of(x, shift, scale);  // throws unless all have one
   auto y = x.like();
   auto* stats = x.template per_row<2, typename X::context_type::wide>();
@@ -46,6 +51,40 @@ X modulated_norm(X x, S shift, S scale, float eps = 1e-6f) {
     const auto dscale = scale.grad();
     norm_backward(c, dy, stats, x.value, detail::leaf_view<Out>(scale), 1.0f, dx, dshift, dscale);
   });
+}
+
+/// A residual stream and its norm.
+template <Variable X>
+struct ResidualNorm {
+  X sum, norm;
+};
+
+/// sum = x + gate · branch and norm = modulated_norm(sum, shift, scale) in one pass, and their gradients in another.
+/// @param x, branch [B, T, D]  @param gate, shift, scale [B, D] or grouped [B, G, D]  @param eps added to the variance
+/// @return both [B, T, D].  Keeps branch, sum, mean and rstd.
+template <Variable X, LeafLike S>
+ResidualNorm<X> residual_modulated_norm(X x, S gate, X branch, S shift, S scale, float eps = 1e-6f) {
+  using Out = typename X::shape;
+  detail::check_modulation<Out, S>();
+  detail::batch_of(x, gate, branch, shift, scale);
+  auto sum = x.like();
+  auto y = x.like();
+  auto* stats = x.template per_row<2, typename X::context_type::wide>();
+  const detail::BranchView<typename X::type, Out, decltype(detail::leaf_view<Out>(gate))> added{
+      branch.value, detail::leaf_view<Out>(gate), x.value};
+  norm_forward(x.context(), y.value, stats, sum.value, detail::leaf_view<Out>(shift), detail::leaf_view<Out>(scale),
+               1.0f, eps, added);
+  record(pack(sum, y), [=](auto& c, auto dsum, auto dy) {
+    const auto total = sum.grad();
+    const auto dshift = shift.grad();
+    const auto dscale = scale.grad();
+    const auto dgate = gate.grad();
+    const auto dbranch = branch.grad();
+    norm_backward(c, dy, stats, sum.value, detail::leaf_view<Out>(scale), 1.0f, total, dshift, dscale, added, dbranch,
+                  dgate);
+    if (x.slot && !hand_over(sum, x)) deposit(c, x.grad(), dsum);
+  });
+  return {sum, y};
 }
 
 /// y = (x − mean) · rstd · weight + bias over the last extent, biased variance.   Ba et al. 2016, arXiv:1607.06450.
