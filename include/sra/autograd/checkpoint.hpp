@@ -1,10 +1,19 @@
-// Activation checkpointing: keep the inputs of a segment, run it again during the backward pass.
+// Recomputation: what is not kept for the backward pass but made there a second time.
 // SPDX-License-Identifier: MIT
 #pragma once
 
 #include <sra/autograd/var.hpp>
 
 namespace sra {
+
+/// What a training step computes a second time in its backward pass instead of keeping it, of each block.  Results have the
+/// same bits.
+enum class Recompute {
+  none,       ///< nothing
+  norm,       ///< the results of both norms
+  norm_gelu,  ///< those and the result of the GELU
+  block       ///< everything but the block's input, for a third more FLOPs.   arXiv:1604.06174
+};
 
 /// y = f(x, more...), keeping only x and more.  The segment runs Detached now and again under Recording when the
 /// backward pass arrives; both runs give the same bits, since randomness is never drawn inside a segment.

@@ -32,15 +32,32 @@ struct Matrix {
 };
 
 /// What happens to an element of C once its sum is complete: c += bias[column]; if gelu is set, gelu(c) goes there,
-/// while c itself keeps the value before the activation.
+/// while c itself keeps the value before the activation; c *= gelu'(slope_at); and the sums of the columns of c.
 template <class T>
 struct Epilogue {
   const wide_t<T>* bias = nullptr;
   T* gelu = nullptr;
   index_t gelu_row_stride = 0;
+  const T* slope_at = nullptr;  ///< [M, N]
+  index_t slope_row_stride = 0;
+  wide_t<T>* column_sums =
+      nullptr;  ///< [N]: the sums over blocks of rows, added up in order in double.  Not in gemm_serial.
+  bool add_column_sums = false;  ///< to what is there
+
+  explicit operator bool() const { return bias || gelu || slope_at || column_sums; }
 };
 
 namespace detail {
+
+/// to[i] = the sum over `count` rows of partial sums, in order, or to[i] plus it.
+template <class W>
+void fold_rows(const W* partial, index_t count, index_t width, W* to, bool add) {
+  for (index_t i = 0; i < width; ++i) {
+    double sum = add ? static_cast<double>(to[i]) : 0;
+    for (index_t k = 0; k < count; ++k) sum += static_cast<double>(partial[k * width + i]);
+    to[i] = static_cast<W>(sum);
+  }
+}
 
 /// An operand of a product without its type.  @tparam W type of the sums
 template <class W>
@@ -184,8 +201,12 @@ struct Product {
            b.at(step * depth, column), b.row_stride, b.column_stride);
   }
 
+  /// Numbers in the sums of columns, a row for every block of rows.
+  index_t partial_sums() const { return epilogue.column_sums ? row_blocks * c.columns : 0; }
+
   /// Adds the products of the steps [first, first + count) to one block of C and, after the last, finishes it.
-  void block(const W* packed, index_t first, index_t count, index_t which, std::byte* workspace) const {
+  void block(const W* packed, index_t first, index_t count, index_t which, std::byte* workspace,
+             W* partial = nullptr) const {
     W* const sums = reinterpret_cast<W*>(workspace + packed_a());
     const index_t row_begin = which / column_blocks * block_rows, row_end = std::min(c.rows, row_begin + block_rows);
     for (index_t step = first; step < first + count; packed += packed_step(step), ++step)
@@ -195,7 +216,7 @@ struct Product {
         tall = factors.kernels.tiles[t].rows;
         tile_row(factors.kernels.tiles[t], packed, step, row, which, workspace, sums);
       }
-    if (first + count == steps() && (!direct || epilogue.bias || epilogue.gelu)) finish(which, sums);
+    if (first + count == steps() && (!direct || epilogue)) finish(which, sums, partial);
   }
 
   /// One panel of rows of C against all panels of columns of a block.
@@ -234,11 +255,13 @@ struct Product {
     }
   }
 
-  /// Bias, activation and the type of C for one block, whose sums are complete.
-  void finish(index_t which, const W* sums) const {
+  /// The epilogue and the type of C for one block, whose sums are complete.
+  void finish(index_t which, const W* sums, W* partial) const {
     const index_t row = which / column_blocks * block_rows, row_end = std::min(c.rows, row + block_rows);
     const index_t pitch = block_panels * factors.kernels.columns, column = which % column_blocks * pitch;
     const index_t column_end = std::min(c.columns, column + pitch);
+    W* const column_sums = partial + (epilogue.column_sums ? which / column_blocks * c.columns : 0);
+    if (epilogue.column_sums) std::fill(column_sums + column, column_sums + column_end, W(0));
     run_as(isa, row, row_end, 0,
            [=, to = c, e = epilogue, add = accumulate && !direct](index_t begin, index_t end, int) {
              for (index_t r = begin; r < end; ++r)
@@ -259,8 +282,14 @@ struct Product {
                      load_block(other, out, count);
                      for (index_t i = 0; i < lanes; ++i) sum[i] += other[i];
                    }
-                 if (!direct || e.bias) store_block(out, sum, count);
+                 if (e.slope_at) {
+                   load_block(other, e.slope_at + r * e.slope_row_stride + j, count);
+                   for (index_t i = 0; i < lanes; ++i) sum[i] *= maths::gelu_slope(other[i]);
+                 }
+                 if (!direct || e.bias || e.slope_at) store_block(out, sum, count);
+                 if (e.column_sums) accumulate_block(column_sums + j, sum, count);
                  if (e.gelu) {
+                   if constexpr (!direct) load_block(sum, out, count);  // as rounded: gelu(c) can be made again from c
                    for (index_t i = 0; i < lanes; ++i) sum[i] = maths::gelu(sum[i]);
                    store_block(e.gelu + r * e.gelu_row_stride + j, sum, count);
                  }
@@ -276,7 +305,7 @@ struct Product {
 /// piece in order; they depend on sizes, types and instruction set, not on threads.  With avx512bf16 and an operand of
 /// bf16 the other one is rounded to bf16 too; everywhere else bf16 is widened.
 /// @param c [M, N], unit column stride  @param a [M, K]  @param b [K, N], each with unit stride along rows or columns
-/// (any other strides are right, but slow)  @param epilogue bias [N], gelu [M, N].  K = 0 counts as a product of zeros.
+/// (any other strides are right, but slow)  @param epilogue bias [N], gelu and slope_at [M, N].  K = 0 counts as a product of zeros.
 /// Uses shared scratch of 384 N elements, or K N if C is bf16.  Not for use inside a loop of the same Threads: see
 /// gemm_serial.
 template <class T, class A, class B>
@@ -285,14 +314,20 @@ void gemm(Cpu& cpu, Matrix<T> c, Matrix<A> a, Matrix<B> b, GradMode mode,
   using W = wide_t<T>;
   if (mode == GradMode::ignore || c.rows == 0 || c.columns == 0) return;
   const detail::Product<T> product(cpu.isa(), c, a, b, mode == GradMode::accumulate, epilogue);
-  W* packed = reinterpret_cast<W*>(cpu.shared_scratch(product.packed_b()));
+  const std::size_t packed_bytes = round_up(product.packed_b(), alignment_bytes);
+  std::byte* const shared =
+      cpu.shared_scratch(packed_bytes + sizeof(W) * static_cast<std::size_t>(product.partial_sums()));
+  W* const packed = reinterpret_cast<W*>(shared);
+  W* const partial = reinterpret_cast<W*>(shared + packed_bytes);
   for (index_t first = 0; first < product.steps(); first += product.steps_at_once()) {
     const index_t count = product.steps_at_once();
     cpu.threads().for_each(count * product.panels, [&](index_t panel, int) { product.pack_b(packed, first, panel); });
     cpu.threads().for_each(product.blocks(), [&](index_t which, int worker) {
-      product.block(packed, first, count, which, cpu.scratch(worker, product.worker_bytes()));
+      product.block(packed, first, count, which, cpu.scratch(worker, product.worker_bytes()), partial);
     });
   }
+  if (epilogue.column_sums)
+    detail::fold_rows(partial, product.row_blocks, c.columns, epilogue.column_sums, epilogue.add_column_sums);
 }
 
 /// Bytes of workspace that gemm_serial needs for c [m, n] = a [m, k] b [k, n] of these types.

@@ -56,11 +56,7 @@ void sum_columns(Cpu& cpu, Rows<const T> dy, W* partial, W* to, bool add) {
       store_block(partial + chunk * dy.width + i, sum, dy.width - i);
     }
   });
-  for (index_t i = 0; i < dy.width; ++i) {
-    double sum = add ? static_cast<double>(to[i]) : 0;
-    for (index_t k = 0; k < chunks; ++k) sum += static_cast<double>(partial[k * dy.width + i]);
-    to[i] = static_cast<W>(sum);
-  }
+  fold_rows(partial, chunks, dy.width, to, add);
 }
 
 }  // namespace detail
@@ -94,7 +90,7 @@ void linear_gelu_forward(C& context, View<TY, Y> y, View<TY, Y> u, View<TX, X> x
   launch(context, "linear_gelu_forward", detail::product_cost<TX, TY, TW>(x.shape.rows(), X::width, Y::width),
          [&](Cpu& cpu) {
            const Matrix<const TW> wt{w.data, W::extent(1), W::extent(0), 1, w.pitch};
-           const Epilogue<TY> epilogue{bias.data, y.data, y.row_stride()};
+           const Epilogue<TY> epilogue{.bias = bias.data, .gelu = y.data, .gelu_row_stride = y.row_stride()};
            gemm(cpu, as_matrix("linear_gelu", u), as_matrix("linear_gelu", View<const TX, X>(x)), wt,
                 GradMode::overwrite, epilogue);
          });
@@ -112,6 +108,34 @@ void gelu_backward(C& context, View<T, S> du, View<const T, S> dy, View<T, S> u)
           load_block(b, dy.row(r) + i, columns_left<S::width>(i));
           for (index_t j = 0; j < lanes; ++j) b[j] *= maths::gelu_slope(a[j]);
           store_block(du.row(r) + i, b, columns_left<S::width>(i));
+        }
+    });
+  });
+}
+
+/// du = (dy W) gelu′(u), the gradient of what gelu took before a layer with weight W, and db = sum of the rows of du.
+template <ContextOn<Cpu> C, class TU, class U, class TY, class Y, class TW, class W, class DB>
+void linear_gelu_backward(C& context, View<TU, U> du, View<const TY, Y> dy, View<TU, U> u, View<const TW, W> w, DB db) {
+  launch(context, "linear_gelu_backward", detail::product_cost<TY, TU, TW>(dy.shape.rows(), Y::width, U::width),
+         [&](Cpu& cpu) {
+           Epilogue<TU> epilogue{.slope_at = u.data, .slope_row_stride = u.row_stride()};
+           if (db) epilogue.column_sums = db.to.data, epilogue.add_column_sums = db.mode == GradMode::accumulate;
+           const Matrix<const TW> weight{w.data, W::extent(0), W::extent(1), w.pitch, 1};
+           gemm(cpu, as_matrix("linear", du), as_matrix("linear", dy), weight, GradMode::overwrite, epilogue);
+         });
+}
+
+/// y = gelu(u).  Reads 1, writes 1.
+template <ContextOn<Cpu> C, class T, class S>
+void gelu_forward(C& context, View<T, S> y, View<T, S> u) {
+  launch(context, "gelu_forward", {2.0 * double(u.shape.size()) * sizeof(T), 0}, [&](Cpu& cpu) {
+    for_rows(cpu, u.shape.rows(), rows_per_task(S::width), [=](index_t begin, index_t end, int) {
+      for (index_t r = begin; r < end; ++r)
+        for (index_t i = 0; i < S::width; i += lanes) {
+          wide_t<T> a[lanes];
+          load_block(a, u.row(r) + i, columns_left<S::width>(i));
+          for (index_t j = 0; j < lanes; ++j) a[j] = maths::gelu(a[j]);
+          store_block(y.row(r) + i, a, columns_left<S::width>(i));
         }
     });
   });

@@ -2,15 +2,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sra/autograd/checkpoint.hpp>
 #include <sra/core/config.hpp>
 
 namespace sra {
-
-/// What a training step computes a second time in its backward pass instead of keeping it.  Results have the same bits.
-enum class Recompute {
-  none,  ///< nothing
-  block  ///< everything within a block: of each, its input alone is kept, for a third more FLOPs.   arXiv:1604.06174
-};
 
 /// Sizes of a diffusion transformer.  A template argument: every field changes shapes or code.
 struct DiTConfig {

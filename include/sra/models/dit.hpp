@@ -52,7 +52,7 @@ struct SiT {
   using Condition = Condition_;
   using ImageShape = Shape<dynamic, C.height, C.width, C.channels>;
   using TokenShape = Shape<dynamic, C.tokens(), C.hidden>;
-  using Block = DiTBlock<C.hidden, C.heads, C.mlp_ratio, C.qk_norm>;
+  using Block = DiTBlock<C.hidden, C.heads, C.mlp_ratio, C.qk_norm, C.recompute>;
 
   Param<1, C.tokens(), C.hidden> pos_embed{.kind = ParamKind::constant};
   PatchEmbed<C.patch, C.channels, C.hidden> x_embedder;
@@ -101,12 +101,14 @@ struct SiT {
     const auto m =
         linear_bank(s, weight(c, first.weight), leaf(c, first.bias), stride, states, last);  // last x [B, 6 D]
     const X turns[2] = {kept_between(x), kept_between(x)};
+    View<typename X::type, TokenShape> norms;
+    if constexpr (X::context_type::recording && Block::remakes_norms) norms = x.like().value;
     for (int i = 0; i < last; ++i) {
       const Block& block = blocks[static_cast<std::size_t>(i)];
       if constexpr (X::context_type::recording && C.recompute == Recompute::block)
         x = checkpoint(block, x, m[i]);  // [B, T, D]
       else
-        x = keep(turns[i % 2], [&] { return block(x, m[i]); });  // [B, T, D]
+        x = keep(turns[i % 2], [&] { return block(x, m[i], NoMask{}, norms); });  // [B, T, D]
       on_block(i + 1, x);
     }
     return x;

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sra/autograd/checkpoint.hpp>
 #include <sra/nn/attention.hpp>
 #include <sra/nn/mlp.hpp>
 #include <sra/ops/norm.hpp>
@@ -10,7 +11,8 @@
 namespace sra {
 
 /// DiT block with adaLN-Zero conditioning.  DiT, arXiv:2212.09748, figure 3.
-template <int Hidden, int Heads, int MlpRatio, bool QkNorm = false>
+/// @tparam Again what the block makes again for its gradients; Recompute::block is not its own affair, see checkpoint
+template <int Hidden, int Heads, int MlpRatio, bool QkNorm = false, Recompute Again = Recompute::none>
 struct DiTBlock {
   static_assert(Hidden % Heads == 0, "DiTBlock<Hidden, Heads>: Hidden must be a multiple of Heads");
 
@@ -24,15 +26,29 @@ struct DiTBlock {
     f("adaLN_modulation.1", self.modulation);
   }
 
-  /// @param x [B, T, D] tokens  @param m [B, 6 D] this block's modulation  @param mask NoMask or SameGroup  @return [B, T, D]
+  static constexpr bool remakes_norms = Again == Recompute::norm || Again == Recompute::norm_gelu;
+
+  /// @param x [B, T, D] tokens  @param m [B, 6 D] this block's modulation  @param mask NoMask or SameGroup
+  /// @param norms memory for a norm's result, which blocks that make norms again may share; none: of their own
+  /// @return [B, T, D]
   template <Variable X, Variable M, class Mask = NoMask>
-  X operator()(X x, M m, Mask mask = {}) const {
+  X operator()(X x, M m, Mask mask = {}, View<typename X::type, typename X::shape> norms = {}) const {
     static_assert(X::shape::width == Hidden, "DiTBlock<Hidden, ...>: the width of the tokens must equal Hidden");
-    const auto [shift1, scale1, gate1, shift2, scale2, gate2] = split<6>(m);     // each [B, D]
-    const X y = attention(modulated_norm(x, shift1, scale1), mask);              // [B, T, D]
-    const auto [sum, n] = residual_modulated_norm(x, gate1, y, shift2, scale2);  // x + gate1 y and its norm
-    return sum + gate2 * mlp(n);
+    const auto [shift1, scale1, gate1, shift2, scale2, gate2] = split<6>(m);  // each [B, D]
+
+    const X n1 = modulated_norm(x, shift1, scale1, norm_eps, norms);
+    const X y1 = attention(n1, mask);
+    if constexpr (remakes_norms) remake_norm(n1, x, shift1, scale1, norm_eps);
+
+    const auto [sum, n2] = residual_modulated_norm(x, gate1, y1, shift2, scale2, norm_eps, norms);  // x + gate1 y1
+    const X y2 = mlp.template operator()<Again == Recompute::norm_gelu>(n2);
+    if constexpr (remakes_norms) remake_norm(n2, sum, shift2, scale2, norm_eps);
+
+    return sum + gate2 * y2;
   }
+
+ private:
+  static constexpr float norm_eps = 1e-6f;
 };
 
 }  // namespace sra

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <sra/nn/linear.hpp>
+#include <sra/ops/feed_forward.hpp>
 
 namespace sra {
 
@@ -17,10 +18,11 @@ struct Mlp {
     f("fc2", self.fc2);
   }
 
-  /// @param x [B, T, D]  @return [B, T, D]
-  template <Variable X>
+  /// @tparam Remake see feed_forward  @param x [B, T, D]  @return [B, T, D]
+  template <bool Remake = false, Variable X>
   X operator()(X x) const {
-    return fc2(fc1.gelu(x));
+    auto& c = x.context();
+    return feed_forward<Remake>(x, weight(c, fc1.weight), leaf(c, fc1.bias), weight(c, fc2.weight), leaf(c, fc2.bias));
   }
 };
 

@@ -35,13 +35,14 @@ constexpr void check_modulation() {
 
 /// y = (x − mean) · rstd · (1 + scale) + shift over the last extent, biased variance.  DiT, arXiv:2212.09748, §3.2 (adaLN).
 /// @param x [B, T, D]  @param shift, scale [B, D] or grouped [B, G, D]  @param eps added to the variance
+/// @param into where the result goes; none: memory of its own.  See remake_norm
 /// @return [B, T, D].  Keeps x, mean and rstd (8 bytes a row).  Sums in the wide type, sums over tokens in order.
 template <Variable X, LeafLike S>
-X modulated_norm(X x, S shift, S scale, float eps = 1e-6f) {
+X modulated_norm(X x, S shift, S scale, float eps = 1e-6f, View<typename X::type, typename X::shape> into = {}) {
   using Out = typename X::shape;
   detail::check_modulation<Out, S>();
   detail::batch_of(x, shift, scale);  // throws unless all have one
-  auto y = x.like();
+  const X y = into.data ? input(x.context(), into) : x.like();
   auto* stats = x.template per_row<2, typename X::context_type::wide>();
   norm_forward(x.context(), y.value, stats, x.value, detail::leaf_view<Out>(shift), detail::leaf_view<Out>(scale), 1.0f,
                eps);
@@ -53,6 +54,17 @@ X modulated_norm(X x, S shift, S scale, float eps = 1e-6f) {
   });
 }
 
+/// Makes a norm's result again when the backward pass arrives here, so that many norms may share the memory of one: call it
+/// when all that reads n has left its records.  @param n = modulated_norm(x, shift, scale, eps, into)
+template <Variable X, LeafLike S>
+void remake_norm(X n, X x, S shift, S scale, float eps = 1e-6f) {
+  using Out = typename X::shape;
+  mark(x.context(), [=](auto& c) {
+    auto* stats = x.template per_row<2, typename X::context_type::wide>();
+    norm_forward(c, n.value, stats, x.value, detail::leaf_view<Out>(shift), detail::leaf_view<Out>(scale), 1.0f, eps);
+  });
+}
+
 /// A residual stream and its norm.
 template <Variable X>
 struct ResidualNorm {
@@ -61,14 +73,16 @@ struct ResidualNorm {
 
 /// sum = x + gate · branch and norm = modulated_norm(sum, shift, scale) in one pass, and their gradients in another.
 /// @param x, branch [B, T, D]  @param gate, shift, scale [B, D] or grouped [B, G, D]  @param eps added to the variance
+/// @param into where the norm goes; none: memory of its own.  See remake_norm
 /// @return both [B, T, D].  Keeps branch, sum, mean and rstd.
 template <Variable X, LeafLike S>
-ResidualNorm<X> residual_modulated_norm(X x, S gate, X branch, S shift, S scale, float eps = 1e-6f) {
+ResidualNorm<X> residual_modulated_norm(X x, S gate, X branch, S shift, S scale, float eps = 1e-6f,
+                                        View<typename X::type, typename X::shape> into = {}) {
   using Out = typename X::shape;
   detail::check_modulation<Out, S>();
   detail::batch_of(x, gate, branch, shift, scale);
-  auto sum = x.like();
-  auto y = x.like();
+  const X sum = x.like();
+  const X y = into.data ? input(x.context(), into) : x.like();
   auto* stats = x.template per_row<2, typename X::context_type::wide>();
   const detail::BranchView<typename X::type, Out, decltype(detail::leaf_view<Out>(gate))> added{
       branch.value, detail::leaf_view<Out>(gate), x.value};
