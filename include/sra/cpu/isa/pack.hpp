@@ -6,8 +6,11 @@
 #include <sra/core/dtype.hpp>
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
 namespace sra::backend {
 
@@ -128,6 +131,86 @@ template <class T>
       std::memcpy(to + j, &pair, sizeof(pair));
     }
   }
+}
+
+namespace detail {
+
+/// Exchanges the lanes of a that have bit D with the lanes of b that lack it, D lanes away.
+template <std::size_t D, class Vector, std::size_t... Lane>
+[[gnu::always_inline, gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]] inline void exchange_lanes(
+    Vector& a, Vector& b, std::index_sequence<Lane...>) {
+  const Vector low = a, high = b;
+  a = __builtin_shufflevector(low, high, (Lane & D ? Lane - D + 16 : Lane)...);
+  b = __builtin_shufflevector(low, high, (Lane & D ? Lane + 16 : Lane + D)...);
+}
+
+/// One of four steps of transpose_16x16: blocks of D x D change sides.
+template <std::size_t D, class Vector, std::size_t... I>
+[[gnu::always_inline, gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]] inline void exchange_blocks(
+    Vector (&rows)[16], std::index_sequence<I...>) {
+  (exchange_lanes<D>(rows[I / D * 2 * D + I % D], rows[I / D * 2 * D + I % D + D], std::make_index_sequence<16>()),
+   ...);
+}
+
+/// panel[r * pitch + i] = block[i * 16 + r] for r < used and i < 16: a transposition in registers.
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]] inline void transpose_16x16(float* panel, index_t pitch,
+                                                                                           index_t used,
+                                                                                           const float* block) {
+  typedef std::int32_t Pairs __attribute__((vector_size(64), may_alias));
+  Pairs rows[16];
+  std::memcpy(rows, block, sizeof(rows));
+  exchange_blocks<8>(rows, std::make_index_sequence<8>());
+  exchange_blocks<4>(rows, std::make_index_sequence<8>());
+  exchange_blocks<2>(rows, std::make_index_sequence<8>());
+  exchange_blocks<1>(rows, std::make_index_sequence<8>());
+  for (index_t r = 0; r < used; ++r) std::memcpy(panel + r * pitch, rows + r, sizeof(Pairs));
+}
+
+/// to[i] = from[i] in bf16 for i < count, 0 for the rest of `room`.
+template <class T>
+[[gnu::always_inline]] inline void copy_halves(float* to, index_t room, const T* from, index_t count) {
+  std::byte* const out = reinterpret_cast<std::byte*>(to);
+  const auto at = [](index_t i) { return static_cast<std::size_t>(i) * sizeof(bf16); };
+  if constexpr (std::is_same_v<T, bf16>) {
+    std::memcpy(out, from, at(count));
+  } else {
+    constexpr index_t block = 32;
+    for (index_t i = 0; i < count; i += block) {
+      bf16 halves[block];
+      if (i + block <= count)
+        for (index_t q = 0; q < block; ++q) halves[q] = as_half(from[i + q]);
+      else
+        for (index_t q = 0; q < count - i; ++q) halves[q] = as_half(from[i + q]);
+      std::memcpy(out + at(i), halves, at(std::min(block, count - i)));
+    }
+  }
+  std::memset(out + at(count), 0, at(room - count));
+}
+
+}  // namespace detail
+
+/// As pack_pairs for `used` rows, but a row's pairs lie together: panel[j * pitch + i] holds source[2 i] and
+/// source[2 i + 1] of row j, and 0 past the count.  @param pitch a multiple of 16, at least half of the count
+template <class T>
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]] void pack_pair_rows(float* panel, index_t pitch,
+                                                                                   index_t used, index_t count,
+                                                                                   const T* source, index_t step,
+                                                                                   index_t stride) {
+  if (count == 0) return;
+  if (step == 1) {
+    for (index_t j = 0; j < used; ++j) detail::copy_halves(panel + j * pitch, 2 * pitch, source + j * stride, count);
+    return;
+  }
+  constexpr index_t side = 16;
+  alignas(64) float block[side * side];
+  for (index_t i = 0; i < pitch; i += side)
+    for (index_t j = 0; j < used; j += side) {
+      const index_t numbers = std::clamp<index_t>(count - 2 * i, 0, 2 * side), pairs = (numbers + 1) / 2;
+      const index_t rows = std::min(side, used - j);
+      pack_pairs(block, side, rows, numbers, source + 2 * i * step + j * stride, step, stride);
+      std::fill(block + pairs * side, block + side * side, 0.0f);
+      detail::transpose_16x16(panel + j * pitch + i, pitch, rows, block);
+    }
 }
 #endif
 
