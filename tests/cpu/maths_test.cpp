@@ -34,7 +34,7 @@ double largest_error(float limit, double floor, A approximate, E exact) {
   sweep(limit, [&](float x) {
     const double e = exact(static_cast<double>(x));
     const double error = std::abs(static_cast<double>(approximate(x)) - e) / std::max(std::abs(e), floor);
-    if (!(error <= worst)) worst = error;
+    if (!(error <= worst)) worst = std::isnan(error) ? std::numeric_limits<double>::infinity() : error;
   });
   return worst;
 }

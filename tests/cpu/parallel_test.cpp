@@ -143,7 +143,8 @@ BOOST_AUTO_TEST_CASE(the_instruction_set_can_be_chosen) {
   }
   setenv("SRA_ISA", "sse9", 1);
   BOOST_CHECK_EXCEPTION(sra::Cpu({.threads = 1}), sra::Error, [](const sra::Error& e) {
-    return std::string(e.what()) == "Cpu: environment SRA_ISA: expected portable, avx2, avx512 or avx512bf16, got sse9";
+    return std::string(e.what()) ==
+           "Cpu: environment SRA_ISA: expected portable, avx2, avx512, avx512bf16 or amx, got sse9";
   });
   unsetenv("SRA_ISA");
   BOOST_TEST((sra::Cpu({.threads = 1}).isa() == sra::backend::available_isas().back()));

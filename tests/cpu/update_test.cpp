@@ -84,7 +84,7 @@ double distance(const std::vector<W>& x, const std::vector<double>& exact) {
   double worst = 0;
   for (std::size_t i = 0; i < x.size(); ++i) {
     const double e = std::abs(static_cast<double>(x[i]) - exact[i]);
-    if (!(e <= worst)) worst = e;
+    if (!(e <= worst)) worst = std::isnan(e) ? std::numeric_limits<double>::infinity() : e;
   }
   return worst;
 }

@@ -5,6 +5,7 @@
 #include <sra/core/config.hpp>
 #include <sra/core/error.hpp>
 #include <sra/core/parallel.hpp>
+#include <sra/cpu/isa/available.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -19,29 +20,6 @@
 
 namespace sra::backend {
 
-/// Instruction sets with kernels of their own, in rising order.  avx512bf16 differs from avx512 in products of bf16.
-enum class Isa { portable, avx2, avx512, avx512bf16 };
-
-inline std::string to_string(Isa isa) {
-  constexpr const char* names[] = {"portable", "avx2", "avx512", "avx512bf16"};
-  return names[static_cast<int>(isa)];
-}
-
-/// The instruction sets that this machine runs, in rising order; portable is always among them.
-inline std::vector<Isa> available_isas() {
-  std::vector<Isa> isas{Isa::portable};
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) isas.push_back(Isa::avx2);
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma")) {
-    isas.push_back(Isa::avx512);
-    if (__builtin_cpu_supports("avx512bf16")) isas.push_back(Isa::avx512bf16);
-  }
-#endif
-  return isas;
-}
-
 /// What may be chosen about the CPU backend.
 struct CpuOptions {
   int threads = 0;           ///< including the caller; 0 = the cores that this process may run on
@@ -49,7 +27,8 @@ struct CpuOptions {
 };
 
 /// Threads, instruction set and memory of the host.  Neither results nor errors depend on the number of threads.
-/// Throws Error when the instruction set asked for (option, or SRA_ISA = portable, avx2, avx512 or avx512bf16) cannot run here.
+/// Throws Error when the instruction set asked for (option, or SRA_ISA = portable, avx2, avx512, avx512bf16 or amx) cannot
+/// run here.
 class Cpu {
  public:
   static constexpr bool is_host = true;
@@ -124,9 +103,9 @@ class Cpu {
     std::string origin = "Cpu: isa";
     if (const char* name = std::getenv("SRA_ISA"); !wanted && name && *name) {
       origin = "Cpu: environment SRA_ISA";
-      for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512bf16})
+      for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512bf16, Isa::amx})
         if (to_string(isa) == name) wanted = isa;
-      if (!wanted) throw Error(text(origin, ": expected portable, avx2, avx512 or avx512bf16, got ", name));
+      if (!wanted) throw Error(text(origin, ": expected portable, avx2, avx512, avx512bf16 or amx, got ", name));
     }
     if (!wanted) return isas.back();
     if (std::find(isas.begin(), isas.end(), *wanted) == isas.end())

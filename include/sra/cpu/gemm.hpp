@@ -4,6 +4,7 @@
 
 #include <sra/core/dtype.hpp>
 #include <sra/core/view.hpp>
+#include <sra/cpu/isa/amx.hpp>
 #include <sra/cpu/isa/dispatch.hpp>
 #include <sra/cpu/isa/pack.hpp>
 #include <sra/cpu/isa/tile.hpp>
@@ -83,6 +84,12 @@ void pack_as_pairs(float* panel, index_t width, index_t used, index_t count, con
                    index_t stride) {
   pack_pairs(panel, width, used, count, static_cast<const T*>(source), step, stride);
 }
+
+template <class T>
+void pack_as_pair_rows(float* panel, index_t pitch, index_t used, index_t count, const void* source, index_t step,
+                       index_t stride) {
+  pack_pair_rows(panel, pitch, used, count, static_cast<const T*>(source), step, stride);
+}
 #endif
 
 /// The operands of a product and the kernels that multiply them: numbers of the type of the sums or, where an operand is
@@ -91,7 +98,9 @@ template <class W>
 struct Factors {
   Source<W> a, b;
   TileKernels<W> kernels;
-  bool pairs = false, a_in_place = true;
+  index_t unit = 1;   ///< numbers along K in the place of one number
+  index_t grain = 1;  ///< numbers along K that are multiplied together; what a product lacks is packed as zeros
+  bool a_in_place = true, a_by_rows = false;  ///< where it is packed, a row's units lie together, not a column's
 
   template <class A, class B>
   Factors(Isa isa, Matrix<A> left, Matrix<B> right) : a(source(left)), b(source(right)) {
@@ -101,11 +110,18 @@ struct Factors {
     if constexpr (std::is_same_v<TA, bf16> || std::is_same_v<TB, bf16>) {
 #if defined(__x86_64__) || defined(__i386__)
       if (isa >= Isa::avx512bf16) {
-        pairs = true;
+        unit = grain = 2;
         kernels = pair_kernels();
         a.pack = pack_as_pairs<TA>;
         b.pack = pack_as_pairs<TB>;
-        a_in_place = a_in_place && std::is_same_v<TA, bf16> && a.row_stride % 2 == 0 && a.columns % 2 == 0;
+#if defined(__x86_64__)
+        if (isa == Isa::amx) {
+          grain = 32, a_by_rows = true;
+          kernels = amx_kernels();
+          a.pack = pack_as_pair_rows<TA>;
+        }
+#endif
+        a_in_place = a_in_place && std::is_same_v<TA, bf16> && a.row_stride % 2 == 0;
         check_cache();
         return;
       }
@@ -120,18 +136,20 @@ struct Factors {
 
   /// Rows in a packed panel of A of which a tile reads some: whole vectors of pairs, as long as there are rows for them.
   index_t panel_rows(index_t tile_rows, index_t row) const {
-    return pairs && a.rows - row >= 16 ? round_up<index_t>(tile_rows, 16) : tile_rows;
+    return unit == 2 && !a_by_rows && a.rows - row >= 16 ? round_up<index_t>(tile_rows, 16) : tile_rows;
   }
-  /// Numbers or pairs in k numbers along K.
-  index_t units(index_t k) const { return pairs ? (k + 1) / 2 : k; }
+  /// Numbers or pairs in k numbers along K and the zeros that complete them.
+  index_t units(index_t k) const { return round_up(k, grain) / unit; }
 
  private:
   template <class T>
   static Source<W> source(Matrix<T> m) {
     return {reinterpret_cast<const std::byte*>(m.data), m.rows, m.columns, m.row_stride, m.column_stride, sizeof(T)};
   }
-  /// Rows of A that lie apart are read in place, unless they would share few sets of the first-level cache.
-  void check_cache() { a_in_place = a_in_place && a.row_stride * a.element % 4096 != 0; }
+  /// Rows of A that lie apart are read in place, unless 14 or more of a tile would share a set of the first-level cache.
+  void check_cache() {
+    a_in_place = a_in_place && a.row_stride * a.element % (kernels.tiles[0].rows > 16 ? 2048 : 4096) != 0;
+  }
 };
 
 /// One product C = A B cut into fixed pieces: `depth` of K at a time, C in blocks of `block_rows` x `block_columns`.
@@ -155,7 +173,7 @@ struct Product {
       : c(to), factors(which, left, right), accumulate(add), epilogue(after), isa(which) {
     const index_t tall = tallest(), width = factors.kernels.columns;
     panels = (c.columns + width - 1) / width;
-    const index_t widest = factors.pairs ? 512 : 256;  // a block of B takes the same bytes
+    const index_t widest = 256 * factors.unit;  // a block of B takes the same bytes
     column_blocks = std::max<index_t>(1, (c.columns + widest - 1) / widest);
     block_panels = (panels + column_blocks - 1) / column_blocks;
     const index_t row_panels = std::max<index_t>(1, (c.rows + tall - 1) / tall);
@@ -197,8 +215,10 @@ struct Product {
     const index_t width = factors.kernels.columns, column = panel * width, k = step_depth(step);
     for (index_t s = first; s < step; ++s) packed += packed_step(s);
     const Source<W>& b = factors.b;
-    b.pack(packed + panel * width * factors.units(k), width, std::min(width, c.columns - column), k,
-           b.at(step * depth, column), b.row_stride, b.column_stride);
+    packed += panel * width * factors.units(k);
+    b.pack(packed, width, std::min(width, c.columns - column), k, b.at(step * depth, column), b.row_stride,
+           b.column_stride);
+    std::fill(packed + round_up(k, factors.unit) / factors.unit * width, packed + factors.units(k) * width, W{});
   }
 
   /// Numbers in the sums of columns, a row for every block of rows.
@@ -208,14 +228,17 @@ struct Product {
   void block(const W* packed, index_t first, index_t count, index_t which, std::byte* workspace,
              W* partial = nullptr) const {
     W* const sums = reinterpret_cast<W*>(workspace + packed_a());
+    const TileKernels<W>& kernels = factors.kernels;
     const index_t row_begin = which / column_blocks * block_rows, row_end = std::min(c.rows, row_begin + block_rows);
+    index_t configured = 0;
     for (index_t step = first; step < first + count; packed += packed_step(step), ++step)
       for (index_t row = row_begin, tall = 0; row < row_end; row += tall) {
-        std::size_t t = 0;
-        while (factors.kernels.tiles[t].rows > row_end - row) ++t;
-        tall = factors.kernels.tiles[t].rows;
-        tile_row(factors.kernels.tiles[t], packed, step, row, which, workspace, sums);
+        const auto tile = kernels.fitting(row_end - row);
+        tall = tile.rows;
+        if (kernels.configure && tall != configured) kernels.configure(configured = tall);
+        tile_row(tile, packed, step, row, which, workspace, sums);
       }
+    if (kernels.release) kernels.release();
     if (first + count == steps() && (!direct || epilogue)) finish(which, sums, partial);
   }
 
@@ -225,12 +248,12 @@ struct Product {
     const index_t k = step_depth(step), units = factors.units(k), width = factors.kernels.columns;
     const Source<W>& a = factors.a;
     const W* left = reinterpret_cast<const W*>(a.at(row, step * depth));
-    index_t left_row = factors.pairs ? a.row_stride / 2 : a.row_stride, left_step = 1;
-    if (!factors.a_in_place) {
+    index_t left_row = a.row_stride / factors.unit, left_step = 1;
+    if (!factors.a_in_place || k % factors.grain != 0) {
       W* panel = reinterpret_cast<W*>(workspace);
-      const index_t pitch = factors.panel_rows(tile.rows, row);
-      a.pack(panel, pitch, pitch, k, left, a.column_stride, a.row_stride);
-      left = panel, left_row = 1, left_step = pitch;
+      const index_t rows = factors.panel_rows(tile.rows, row), pitch = factors.a_by_rows ? units : rows;
+      a.pack(panel, pitch, rows, k, left, a.column_stride, a.row_stride);
+      left = panel, left_row = factors.a_by_rows ? pitch : 1, left_step = factors.a_by_rows ? 1 : pitch;
     }
     const index_t column_block = which % column_blocks, begin = column_block * block_panels;
     const index_t last = std::min(panels, begin + block_panels);
@@ -302,8 +325,9 @@ struct Product {
 
 /// C = A B (mode overwrite; what C held is never read) or C += A B (accumulate), then the epilogue; ignore does
 /// nothing.  All are double, or each is float or bf16.  Sums run over K in pieces of 384, in the wide type, each
-/// piece in order; they depend on sizes, types and instruction set, not on threads.  With avx512bf16 and an operand of
-/// bf16 the other one is rounded to bf16 too; everywhere else bf16 is widened.
+/// piece in order; they depend on sizes, types and instruction set, not on threads.  With avx512bf16 and amx, and an
+/// operand of bf16, the other one is rounded to bf16 too, and amx sums 32 numbers of a piece at a time; everywhere else
+/// bf16 is widened.
 /// @param c [M, N], unit column stride  @param a [M, K]  @param b [K, N], each with unit stride along rows or columns
 /// (any other strides are right, but slow)  @param epilogue bias [N], gelu and slope_at [M, N].  K = 0 counts as a product of zeros.
 /// Uses shared scratch of 384 N elements, or K N if C is bf16.  Not for use inside a loop of the same Threads: see

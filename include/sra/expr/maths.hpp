@@ -151,7 +151,8 @@ template <class T>
 template <class T>
 [[gnu::always_inline]] SRA_FN inline T gelu(T x) {
   const T u = T(1.5957691216057308) * x * (T(1) + T(0.044715) * (x * x));
-  return x * sigmoid(u);
+  const T e = exp2_up_to_127(T(-1.4426950408889634) * abs(u)), large = T(1) / (T(1) + e);
+  return x * select(u < T(0), e * large, large);
 }
 
 /// d gelu(x) / dx = s + x s (1 - s) u', s = sigmoid(u(x)); 0 and 1 far out.  Float: error at most 4e-7.
@@ -159,7 +160,7 @@ template <class T>
 [[gnu::always_inline]] SRA_FN inline T gelu_slope(T x) {
   const T y = detail::at_most(T(20), detail::at_least(T(-20), x));  // beyond, s (1 - s) is 0 and u' must not overflow
   const T u = T(1.5957691216057308) * y * (T(1) + T(0.044715) * (y * y));
-  const T e = exp(-abs(u)), large = T(1) / (T(1) + e), small = e * large;
+  const T e = exp2_up_to_127(T(-1.4426950408889634) * abs(u)), large = T(1) / (T(1) + e), small = e * large;
   const T s = select(u < T(0), small, large);
   return s + y * (small * large) * (T(1.5957691216057308) * (T(1) + T(3 * 0.044715) * (y * y)));
 }

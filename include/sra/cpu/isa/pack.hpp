@@ -121,16 +121,20 @@ template <std::size_t... I>
   ((v[2 * I] = low[I], v[2 * I + 1] = high[I]), ...);
 }
 
+[[gnu::target("avx512f"), gnu::always_inline]] inline void transpose(PairVector (&v)[16]) {
+  interleave(v, std::make_index_sequence<8>());
+  interleave(v, std::make_index_sequence<8>());
+  interleave(v, std::make_index_sequence<8>());
+  interleave(v, std::make_index_sequence<8>());
+}
+
 /// panel[i * width + j] = pair i of the row at source + j * stride, for 16 pairs i and 16 rows j.
 template <std::size_t... R>
 [[gnu::target("avx512f"), gnu::always_inline]] inline void transpose_pairs(float* panel, index_t width,
                                                                            const bf16* source, index_t stride,
                                                                            std::index_sequence<R...>) {
   PairVector v[] = {*reinterpret_cast<const LoosePairs*>(source + index_t{R} * stride)...};
-  interleave(v, std::make_index_sequence<8>());
-  interleave(v, std::make_index_sequence<8>());
-  interleave(v, std::make_index_sequence<8>());
-  interleave(v, std::make_index_sequence<8>());
+  transpose(v);
   ((*reinterpret_cast<LoosePairs*>(panel + index_t{R} * width) = v[R]), ...);
 }
 
@@ -170,6 +174,63 @@ template <class T>
       std::memcpy(to + j, &pair, sizeof(pair));
     }
   }
+}
+
+namespace detail {
+
+/// panel[r * pitch + i] = block[i * 16 + r] for r < used and i < 16.
+[[gnu::target("avx512f")]] inline void transpose_block(float* panel, index_t pitch, index_t used, const float* block) {
+  PairVector rows[16];
+  std::memcpy(rows, block, sizeof(rows));
+  transpose(rows);
+  for (index_t r = 0; r < used; ++r) std::memcpy(panel + r * pitch, rows + r, sizeof(PairVector));
+}
+
+/// to[i] = from[i] in bf16 for i < count, 0 for the rest of `room`.
+template <class T>
+[[gnu::always_inline]] inline void copy_halves(float* to, index_t room, const T* from, index_t count) {
+  std::byte* const out = reinterpret_cast<std::byte*>(to);
+  const auto at = [](index_t i) { return static_cast<std::size_t>(i) * sizeof(bf16); };
+  if constexpr (std::is_same_v<T, bf16>) {
+    std::memcpy(out, from, at(count));
+  } else {
+    constexpr index_t block = 32;
+    for (index_t i = 0; i < count; i += block) {
+      bf16 halves[block];
+      if (i + block <= count)
+        for (index_t q = 0; q < block; ++q) halves[q] = as_half(from[i + q]);
+      else
+        for (index_t q = 0; q < count - i; ++q) halves[q] = as_half(from[i + q]);
+      std::memcpy(out + at(i), halves, at(std::min(block, count - i)));
+    }
+  }
+  std::memset(out + at(count), 0, at(room - count));
+}
+
+}  // namespace detail
+
+/// As pack_pairs for `used` rows, but a row's pairs lie together: panel[j * pitch + i] holds source[2 i] and
+/// source[2 i + 1] of row j, and 0 past the count.  @param pitch a multiple of 16, at least half of the count
+template <class T>
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]] void pack_pair_rows(float* panel, index_t pitch,
+                                                                                   index_t used, index_t count,
+                                                                                   const T* source, index_t step,
+                                                                                   index_t stride) {
+  if (count == 0) return;
+  if (step == 1) {
+    for (index_t j = 0; j < used; ++j) detail::copy_halves(panel + j * pitch, 2 * pitch, source + j * stride, count);
+    return;
+  }
+  constexpr index_t side = 16;
+  alignas(64) float block[side * side];
+  for (index_t i = 0; i < pitch; i += side)
+    for (index_t j = 0; j < used; j += side) {
+      const index_t numbers = std::clamp<index_t>(count - 2 * i, 0, 2 * side), pairs = (numbers + 1) / 2;
+      const index_t rows = std::min(side, used - j);
+      pack_pairs(block, side, rows, numbers, source + 2 * i * step + j * stride, step, stride);
+      std::fill(block + pairs * side, block + side * side, 0.0f);
+      detail::transpose_block(panel + j * pitch + i, pitch, rows, block);
+    }
 }
 #endif
 

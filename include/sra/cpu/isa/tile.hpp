@@ -4,6 +4,7 @@
 
 #include <sra/cpu/cpu.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -18,7 +19,8 @@ template <class T>
 using TileFunction = void (*)(index_t k, const T* a, index_t a_row, index_t a_step, const T* b, T* c, index_t c_row,
                               bool accumulate);
 
-/// The kernels of one instruction set: `tiles` in falling order of rows, the last with one row.
+/// The kernels of one instruction set: `tiles` in falling order of rows, the last with one row; or, where they must be
+/// configured, the first two for any number of rows up to their own.
 template <class T>
 struct TileKernels {
   struct Tile {
@@ -27,6 +29,14 @@ struct TileKernels {
   };
   index_t columns;  ///< of a panel of B and of every tile
   std::array<Tile, 5> tiles;
+  /// Null, or to be called by the thread before it uses a tile with another number of rows, and after the last tile.
+  void (*configure)(index_t rows) = nullptr, (*release)() = nullptr;
+
+  /// The kernel for the first of so many rows, and how many of them.
+  Tile fitting(index_t rows) const {
+    if (configure) return {std::min(rows, tiles[0].rows), tiles[rows > tiles[1].rows ? 0 : 1].function};
+    return *std::find_if(tiles.begin(), tiles.end() - 1, [=](const Tile& tile) { return tile.rows <= rows; });
+  }
 };
 
 namespace detail {
