@@ -309,10 +309,17 @@ struct Product {
                    load_block(other, e.slope_at + r * e.slope_row_stride + j, count);
                    for (index_t i = 0; i < lanes; ++i) sum[i] *= maths::gelu_slope(other[i]);
                  }
-                 if (!direct || e.bias || e.slope_at) store_block(out, sum, count);
+                 if constexpr (direct) {
+                   if (e.bias || e.slope_at) store_block(out, sum, count);
+                 } else {
+                   alignas(64) T rounded[lanes];
+                   for (index_t i = 0; i < lanes; ++i) rounded[i] = number_cast<T>(sum[i]);
+                   store_block(out, rounded, count);
+                   if (e.gelu)  // of c as it is stored, so that it can be made again from c
+                     for (index_t i = 0; i < lanes; ++i) sum[i] = number_cast<W>(rounded[i]);
+                 }
                  if (e.column_sums) accumulate_block(column_sums + j, sum, count);
                  if (e.gelu) {
-                   if constexpr (!direct) load_block(sum, out, count);  // as rounded: gelu(c) can be made again from c
                    for (index_t i = 0; i < lanes; ++i) sum[i] = maths::gelu(sum[i]);
                    store_block(e.gelu + r * e.gelu_row_stride + j, sum, count);
                  }
