@@ -3,6 +3,7 @@
 #define BOOST_TEST_MODULE sra_loss
 #define BOOST_TEST_DYN_LINK
 #include "../train/tiny_run.hpp"
+#include "../worst_error.hpp"
 #include "spied_distance.hpp"
 
 #include <boost/test/unit_test.hpp>
@@ -161,7 +162,7 @@ BOOST_AUTO_TEST_CASE(every_distance_equals_its_naive_formula_and_so_does_its_gra
     BOOST_TEST(got.total == got.denoising + 0.5 * got.alignment, boost::test_tools::tolerance(1e-14));
     const double scale = std::abs(*std::ranges::max_element(naive.d, {}, [](double x) { return std::abs(x); }));
     double worst = 0;
-    for (std::size_t i = 0; i < naive.d.size(); ++i) worst = std::max(worst, std::abs(seen.da[i] - 0.5 * naive.d[i]));
+    for (std::size_t i = 0; i < naive.d.size(); ++i) worst = worse(worst, std::abs(seen.da[i] - 0.5 * naive.d[i]));
     BOOST_TEST(scale > 0);
     BOOST_TEST(worst <= 64 * 0x1p-53 * scale);
     if (kind == Kind::smooth_l1) BOOST_TEST((naive.below > 50 && naive.above > 50));

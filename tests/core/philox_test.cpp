@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: MIT
 #define BOOST_TEST_MODULE philox
 #define BOOST_TEST_DYN_LINK
+#include "../worst_error.hpp"
+
 #include <sra/core/philox.hpp>
 
 #include <Random123/philox.h>
@@ -143,7 +145,7 @@ BOOST_AUTO_TEST_CASE(normals_are_exact_to_six_tenths_of_an_ulp) {
         const long double want = radius * sine_or_cosine_at_turn;
         const float size = std::fabs(static_cast<float>(want));
         const float ulp = std::nextafter(size, 1e30f) - size;
-        worst = std::max(worst, static_cast<double>(std::fabs(static_cast<long double>(got) - want) / ulp));
+        worst = worse(worst, static_cast<double>(std::fabs(static_cast<long double>(got) - want) / ulp));
       };
       const auto pair = sra::detail::normal_pair(w0, w1);
       const long double c = std::cos(turn), s = std::sin(turn);

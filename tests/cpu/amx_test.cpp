@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #define BOOST_TEST_MODULE amx
 #define BOOST_TEST_DYN_LINK
+#include "../worst_error.hpp"
 #include "emulated_tiles.hpp"
 
 #include <sra/cpu/attention.hpp>
@@ -136,7 +137,7 @@ BOOST_FIXTURE_TEST_CASE(no_memory_behind_an_operand_is_touched_nor_what_a_worksp
             std::memset(workspace, 0xff, bytes);  // NaN in both types
             gemm_serial(Isa::amx, workspace, c.view, a.view, b.view,
                         times == 1 ? GradMode::overwrite : GradMode::accumulate);
-            worst = std::max(worst, difference(c.view, times, a.view, b.view));
+            worst = worse(worst, difference(c.view, times, a.view, b.view));
           }
           BOOST_TEST((sra::backend::detail::has_tiles() || executed() > before));
         }

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #define BOOST_TEST_MODULE sampler
 #define BOOST_TEST_DYN_LINK
+#include "../worst_error.hpp"
 #include "velocity_field.hpp"
 
 #include <sra/diffusion/sampler.hpp>
@@ -57,7 +58,7 @@ double ode_error(SamplerMethod method, index_t steps) {
   for (std::size_t i = 0; i < start.size(); ++i) start[i] = -1.5 + 0.3 * static_cast<double>(i);
   sampler.sample(view<GaussianField>(x), {}, {.method = method, .steps = steps}, {.start = view<GaussianField>(start)});
   double worst = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) worst = std::max(worst, std::abs(x[i] - (0.7 + 0.4 * start[i])));
+  for (std::size_t i = 0; i < x.size(); ++i) worst = worse(worst, std::abs(x[i] - (0.7 + 0.4 * start[i])));
   return worst;
 }
 

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #define BOOST_TEST_MODULE gradient
 #define BOOST_TEST_DYN_LINK
+#include "../worst_error.hpp"
 #include "tiny_run.hpp"
 
 #include <boost/test/unit_test.hpp>
@@ -51,7 +52,7 @@ double worst_error(Values values, const Gradient& gradient, L loss) {
   for (std::size_t k = 0; k < samples; ++k) {
     const std::size_t i = k * (n - 1) / std::max<std::size_t>(samples - 1, 1);
     const double want = central_difference(values[i], loss);
-    worst = std::max(worst, std::abs(gradient[i] - want) / (1e-7 * std::max(std::abs(want), rms) + rounding));
+    worst = worse(worst, std::abs(gradient[i] - want) / (1e-7 * std::max(std::abs(want), rms) + rounding));
   }
   return worst;
 }
@@ -88,7 +89,7 @@ void check_step(sra::SRALoss<Layer<1>, Layer<2>, Distance> align) {
       error = worst_error(values, gradient, loss);
       BOOST_TEST(error <= 1);
     }
-    worst = std::max(worst, error), ++checked;
+    worst = worse(worst, error), ++checked;
   }
   BOOST_TEST_MESSAGE(checked << " tensors, worst error " << worst << " of the allowed one");
   BOOST_TEST(checked == 15 + (C.qk_norm ? 14 : 10) * C.depth);
