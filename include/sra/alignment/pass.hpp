@@ -41,7 +41,8 @@ class Pass {
   using context_type = C;
   using T = typename C::type;
   using W = typename C::wide;
-  using Feature = Var<T, typename Model::TokenShape, C>;
+  using Feature = Var<residual_t<C>, typename Model::TokenShape, C>;
+  using Target = Var<T, typename Model::TokenShape, C>;
   using Image = Var<W, typename Model::ImageShape, C>;
   using Times = View<const W, Shape<dynamic>>;
 
@@ -83,12 +84,12 @@ class Pass {
   }
 
   /// The EMA teacher's residual stream after a layer, at times of its own: same images, same noise, same dropped condition.
-  /// Runs the blocks 1 … layer and no more, without a tape.  @return [B, T, D], a constant
+  /// Runs the blocks 1 … layer and no more, without a tape.  @return [B, T, D] of the context's type, a constant
   template <LayerLike L, class Time>
-  Feature teacher(L layer, Time time) const {
+  Target teacher(L layer, Time time) const {
     using Quiet = Detached<typename C::backend_type, T>;
     Quiet quiet(context_.workspace(), teacher_);
-    Feature kept = make<T>(context_, features_shape()).stop_gradient();
+    Target kept = make<T>(context_, features_shape()).stop_gradient();
     const Arena::Mark before = context_.workspace().activations.mark();
     Times t = inputs_.teacher_times;
     if (!t.data) {
@@ -140,7 +141,7 @@ class Pass {
 
  private:
   struct Kept {
-    View<T, typename Model::TokenShape> value{};
+    View<residual_t<C>, typename Model::TokenShape> value{};
     Slot* slot = nullptr;
   };
   typename Model::TokenShape features_shape() const { return {inputs_.x.batch()}; }

@@ -71,6 +71,11 @@ struct Var;
 template <Context C, class S>
 using element_t = std::conditional_t<S::batched && S::rank == 3, typename C::type, typename C::wide>;
 
+/// The type of the residual stream [B, T, D], in which every block adds its results: that of the context.  The wide one is as
+/// right; docs/design.md says what it would cost and gain.
+template <Context C>
+using residual_t = typename C::type;
+
 /// What Recording and Detached share.  A context belongs to one thread.
 template <Backend B, class T>
 class ContextBase {

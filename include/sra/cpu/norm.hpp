@@ -11,9 +11,9 @@ namespace sra::backend {
 
 namespace detail {
 
-template <class T, class S, class W, class Shift, class Scale>
-void norm_rows(Cpu& cpu, View<T, S> y, W* stats, View<T, S> x, Shift shift, Scale scale, float one, float eps,
-               sra::detail::BranchView<T, S, Scale> branch) {
+template <class T, class TX, class S, class W, class Shift, class Scale>
+void norm_rows(Cpu& cpu, View<T, S> y, W* stats, View<TX, S> x, Shift shift, Scale scale, float one, float eps,
+               sra::detail::BranchView<T, TX, S, Scale> branch) {
   for_rows(cpu, x.shape.rows(), rows_per_task(S::width), [=](index_t begin, index_t end, int) {
     for (index_t row = begin; row < end; ++row) {
       const index_t b = row / S::sample_rows, r = row % S::sample_rows;
@@ -26,7 +26,7 @@ void norm_rows(Cpu& cpu, View<T, S> y, W* stats, View<T, S> x, Shift shift, Scal
           for (index_t j = 0; j < lanes; ++j) from[j] += gate[j] * added[j];
           store_block(x.row(b, r) + i, from, columns_left<S::width>(i));
         }
-      const T* in = x.row(b, r);
+      const TX* in = x.row(b, r);
       W sum[lanes] = {}, block[lanes];
       for (index_t i = 0; i < S::width; i += lanes) {
         load_block(block, in + i, columns_left<S::width>(i));
@@ -60,10 +60,11 @@ void norm_rows(Cpu& cpu, View<T, S> y, W* stats, View<T, S> x, Shift shift, Scal
 /// y = (x − mean) rstd (one + scale) + shift, where x = from + gate branch is computed first if there is a branch.  Reads 1
 /// (with a branch 2), writes 1 (2) [B, T, D].
 /// @param stats [rows, 2]: mean and rstd  @param one 1: scale is an offset (adaLN), 0: it is the factor itself
-template <ContextOn<Cpu> C, class T, class S, class W, class Shift, class Scale>
-void norm_forward(C& context, View<T, S> y, W* stats, View<T, S> x, Shift shift, Scale scale, float one, float eps,
-                  sra::detail::BranchView<T, S, Scale> branch = {}) {
-  launch(context, "norm_forward", {(branch ? 4.0 : 2.0) * double(x.shape.size()) * sizeof(T), 0},
+template <ContextOn<Cpu> C, class T, class TX, class S, class W, class Shift, class Scale>
+void norm_forward(C& context, View<T, S> y, W* stats, View<TX, S> x, Shift shift, Scale scale, float one, float eps,
+                  sra::detail::BranchView<T, TX, S, Scale> branch = {}) {
+  const double bytes = branch ? 2.0 * (sizeof(TX) + sizeof(T)) : sizeof(TX) + sizeof(T);
+  launch(context, "norm_forward", {bytes * double(x.shape.size()), 0},
          [&](Cpu& cpu) { detail::norm_rows(cpu, y, stats, x, shift, scale, one, eps, branch); });
 }
 
@@ -75,8 +76,8 @@ index_t norm_samples_per_task(bool shared) {
 }
 
 /// dx of one row, given the sums a of dn and c of dn n.
-template <class T, class S, class W, class Scale, class DX>
-[[gnu::always_inline]] inline void norm_row_backward(const DX& dx, const T* up, const T* in, const Scale& scale,
+template <class T, class TX, class S, class W, class Scale, class DX>
+[[gnu::always_inline]] inline void norm_row_backward(const DX& dx, const T* up, const TX* in, const Scale& scale,
                                                      index_t b, index_t r, W mean, W rstd, W one, W a, W c) {
   for (index_t i = 0; i < S::width; i += lanes) {
     W dy[lanes], x[lanes], k[lanes];
@@ -95,9 +96,9 @@ template <class T, class S, class W, class Scale, class DX>
 }
 
 /// The row's gradients of gate and branch, given that of x: dbranch = gate dx, and the sums of dx branch.
-template <class T, class S, class W, class Scale>
-[[gnu::always_inline]] inline void branch_row_backward(const sra::detail::BranchView<T, S, Scale>& branch,
-                                                       const Grad<T, S>& dbranch, const T* dx, index_t b, index_t r,
+template <class T, class TX, class S, class W, class Scale>
+[[gnu::always_inline]] inline void branch_row_backward(const sra::detail::BranchView<T, TX, S, Scale>& branch,
+                                                       const Grad<T, S>& dbranch, const TX* dx, index_t b, index_t r,
                                                        W* sums) {
   for (index_t i = 0; i < S::width; i += lanes) {
     W up[lanes], gate[lanes], added[lanes];
@@ -121,9 +122,9 @@ template <class T, class S, class W, class Scale>
 /// dshift = Σ dy, dscale = Σ dy n over the rows that share them: a sample's tokens in order; for [D], chunks of about 512 rows
 /// in order, then the chunks in order in double.  With a branch, from dx, which then holds all of x's gradient: dbranch = gate
 /// dx, dgate = Σ dx branch.  Reads 2 (with a branch 3), writes 1 (2) [B, T, D].
-template <ContextOn<Cpu> C, class T, class S, class W, class Scale, class DX, class DShift, class DScale>
-void norm_backward(C& context, View<const T, S> dy, const W* stats, View<T, S> x, Scale scale, float one, DX dx,
-                   DShift dshift, DScale dscale, sra::detail::BranchView<T, S, Scale> branch = {},
+template <ContextOn<Cpu> C, class T, class TX, class S, class W, class Scale, class DX, class DShift, class DScale>
+void norm_backward(C& context, View<const T, S> dy, const W* stats, View<TX, S> x, Scale scale, float one, DX dx,
+                   DShift dshift, DScale dscale, sra::detail::BranchView<T, TX, S, Scale> branch = {},
                    Grad<T, S> dbranch = {}, DScale dgate = {}) {
   constexpr bool shared = Scale::broadcast == Broadcast::row;
   constexpr index_t D = S::width,
@@ -161,8 +162,8 @@ void norm_backward(C& context, View<const T, S> dy, const W* stats, View<T, S> x
               accumulate_block(to + D + i, product, columns_left<D>(i));
             }
             if (dx)
-              detail::norm_row_backward<T, S>(dx, dy.row(b, r), x.row(b, r), scale, b, r, mean, rstd, W(one),
-                                              sum_block(a) / W(D), sum_block(c) / W(D));
+              detail::norm_row_backward<T, TX, S>(dx, dy.row(b, r), x.row(b, r), scale, b, r, mean, rstd, W(one),
+                                                  sum_block(a) / W(D), sum_block(c) / W(D));
             if (branch) detail::branch_row_backward(branch, dbranch, dx.to.row(b, r), b, r, to + 2 * D);
           }
       }

@@ -139,11 +139,11 @@ struct LeafView<B, T, S, void> {
 };
 
 /// What a residual norm adds before it normalises, as kernels see it: its input becomes from + gate y.  Without y nothing.
-template <class T, class S, class Gate>
+template <class T, class From, class S, class Gate>
 struct BranchView {
   View<T, S> y{};
   Gate gate{};
-  View<T, S> from{};
+  View<From, S> from{};
 
   explicit operator bool() const { return y.data != nullptr; }
 };

@@ -79,7 +79,7 @@ struct SiT {
   template <Variable X>
   auto embed(X x) const {
     using Ctx = typename X::context_type;
-    Var<typename Ctx::type, TokenShape, Ctx> tokens = x_embedder(x) + fixed(leaf(x.context(), pos_embed));
+    Var<residual_t<Ctx>, TokenShape, Ctx> tokens = x_embedder(x) + fixed(leaf(x.context(), pos_embed));
     return tokens;
   }
 
@@ -101,8 +101,9 @@ struct SiT {
     const auto m =
         linear_bank(s, weight(c, first.weight), leaf(c, first.bias), stride, states, last);  // last x [B, 6 D]
     const X turns[2] = {kept_between(x), kept_between(x)};
-    View<typename X::type, TokenShape> norms;
-    if constexpr (X::context_type::recording && Block::remakes_norms) norms = x.like().value;
+    detail::NormView<X> norms;
+    if constexpr (X::context_type::recording && Block::remakes_norms)
+      norms = c.template tensor<typename X::context_type::type>(x.value.shape);
     for (int i = 0; i < last; ++i) {
       const Block& block = blocks[static_cast<std::size_t>(i)];
       if constexpr (X::context_type::recording && C.recompute == Recompute::block)

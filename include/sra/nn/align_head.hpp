@@ -19,7 +19,7 @@ struct AlignHead {
 
   /// @param x [B, T, D]  @return [B, T, D]
   template <Variable X>
-  X operator()(X x) const {
+  auto operator()(X x) const {
     return linear2(silu(linear1(x)));
   }
 };

@@ -32,16 +32,16 @@ struct DiTBlock {
   /// @param norms memory for a norm's result, which blocks that make norms again may share; none: of their own
   /// @return [B, T, D]
   template <Variable X, Variable M, class Mask = NoMask>
-  X operator()(X x, M m, Mask mask = {}, View<typename X::type, typename X::shape> norms = {}) const {
+  X operator()(X x, M m, Mask mask = {}, detail::NormView<X> norms = {}) const {
     static_assert(X::shape::width == Hidden, "DiTBlock<Hidden, ...>: the width of the tokens must equal Hidden");
     const auto [shift1, scale1, gate1, shift2, scale2, gate2] = split<6>(m);  // each [B, D]
 
-    const X n1 = modulated_norm(x, shift1, scale1, norm_eps, norms);
-    const X y1 = attention(n1, mask);
+    const auto n1 = modulated_norm(x, shift1, scale1, norm_eps, norms);
+    const auto y1 = attention(n1, mask);
     if constexpr (remakes_norms) remake_norm(n1, x, shift1, scale1, norm_eps);
 
     const auto [sum, n2] = residual_modulated_norm(x, gate1, y1, shift2, scale2, norm_eps, norms);  // x + gate1 y1
-    const X y2 = mlp.template operator()<Again == Recompute::norm_gelu>(n2);
+    const auto y2 = mlp.template operator()<Again == Recompute::norm_gelu>(n2);
     if constexpr (remakes_norms) remake_norm(n2, sum, shift2, scale2, norm_eps);
 
     return sum + gate2 * y2;

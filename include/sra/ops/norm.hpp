@@ -31,18 +31,27 @@ constexpr void check_modulation() {
                 "modulated_norm: shift and scale must be per sample, [B, D], or grouped, [B, G, D]");
 }
 
+/// A norm's result: of the context's type, whatever that of x is.
+template <Variable X>
+using NormView = View<typename X::context_type::type, typename X::shape>;
+template <Variable X>
+auto norm_of(X x, NormView<X> into) {
+  return into.data ? input(x.context(), into) : make<typename X::context_type::type>(x.context(), x.value.shape);
+}
+
 }  // namespace detail
 
 /// y = (x − mean) · rstd · (1 + scale) + shift over the last extent, biased variance.  DiT, arXiv:2212.09748, §3.2 (adaLN).
 /// @param x [B, T, D]  @param shift, scale [B, D] or grouped [B, G, D]  @param eps added to the variance
 /// @param into where the result goes; none: memory of its own.  See remake_norm
-/// @return [B, T, D].  Keeps x, mean and rstd (8 bytes a row).  Sums in the wide type, sums over tokens in order.
+/// @return [B, T, D] of the context's type.  Keeps x, mean and rstd (8 bytes a row).  Sums in the wide type, sums over tokens
+/// in order.
 template <Variable X, LeafLike S>
-X modulated_norm(X x, S shift, S scale, float eps = 1e-6f, View<typename X::type, typename X::shape> into = {}) {
+auto modulated_norm(X x, S shift, S scale, float eps = 1e-6f, detail::NormView<X> into = {}) {
   using Out = typename X::shape;
   detail::check_modulation<Out, S>();
   detail::batch_of(x, shift, scale);  // throws unless all have one
-  const X y = into.data ? input(x.context(), into) : x.like();
+  const auto y = detail::norm_of(x, into);
   auto* stats = x.template per_row<2, typename X::context_type::wide>();
   norm_forward(x.context(), y.value, stats, x.value, detail::leaf_view<Out>(shift), detail::leaf_view<Out>(scale), 1.0f,
                eps);
@@ -56,8 +65,8 @@ X modulated_norm(X x, S shift, S scale, float eps = 1e-6f, View<typename X::type
 
 /// Makes a norm's result again when the backward pass arrives here, so that many norms may share the memory of one: call it
 /// when all that reads n has left its records.  @param n = modulated_norm(x, shift, scale, eps, into)
-template <Variable X, LeafLike S>
-void remake_norm(X n, X x, S shift, S scale, float eps = 1e-6f) {
+template <Variable N, Variable X, LeafLike S>
+void remake_norm(N n, X x, S shift, S scale, float eps = 1e-6f) {
   using Out = typename X::shape;
   mark(x.context(), [=](auto& c) {
     auto* stats = x.template per_row<2, typename X::context_type::wide>();
@@ -66,25 +75,26 @@ void remake_norm(X n, X x, S shift, S scale, float eps = 1e-6f) {
 }
 
 /// A residual stream and its norm.
-template <Variable X>
+template <Variable X, Variable N>
 struct ResidualNorm {
-  X sum, norm;
+  X sum;
+  N norm;
 };
 
 /// sum = x + gate · branch and norm = modulated_norm(sum, shift, scale) in one pass, and their gradients in another.
 /// @param x, branch [B, T, D]  @param gate, shift, scale [B, D] or grouped [B, G, D]  @param eps added to the variance
 /// @param into where the norm goes; none: memory of its own.  See remake_norm
-/// @return both [B, T, D].  Keeps branch, sum, mean and rstd.
-template <Variable X, LeafLike S>
-ResidualNorm<X> residual_modulated_norm(X x, S gate, X branch, S shift, S scale, float eps = 1e-6f,
-                                        View<typename X::type, typename X::shape> into = {}) {
+/// @return both [B, T, D], sum of the type of x, norm of the context's.  Keeps branch, sum, mean and rstd.
+template <Variable X, Variable Y, LeafLike S>
+auto residual_modulated_norm(X x, S gate, Y branch, S shift, S scale, float eps = 1e-6f,
+                             detail::NormView<X> into = {}) {
   using Out = typename X::shape;
   detail::check_modulation<Out, S>();
   detail::batch_of(x, gate, branch, shift, scale);
   const X sum = x.like();
-  const X y = into.data ? input(x.context(), into) : x.like();
+  const auto y = detail::norm_of(x, into);
   auto* stats = x.template per_row<2, typename X::context_type::wide>();
-  const detail::BranchView<typename X::type, Out, decltype(detail::leaf_view<Out>(gate))> added{
+  const detail::BranchView<typename Y::type, typename X::type, Out, decltype(detail::leaf_view<Out>(gate))> added{
       branch.value, detail::leaf_view<Out>(gate), x.value};
   norm_forward(x.context(), y.value, stats, sum.value, detail::leaf_view<Out>(shift), detail::leaf_view<Out>(scale),
                1.0f, eps, added);
@@ -98,7 +108,7 @@ ResidualNorm<X> residual_modulated_norm(X x, S gate, X branch, S shift, S scale,
                   dgate);
     if (x.slot && !hand_over(sum, x)) deposit(c, x.grad(), dsum);
   });
-  return {sum, y};
+  return ResidualNorm<X, Y>{sum, y};
 }
 
 /// y = (x − mean) · rstd · weight + bias over the last extent, biased variance.   Ba et al. 2016, arXiv:1607.06450.
