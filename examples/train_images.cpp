@@ -23,10 +23,11 @@ using Images = sra::ImageFolder<sra::Image<config.channels, config.height, confi
 struct Arguments {
   std::string data, test, against, run = "runs/images", distance = "cosine";
   int student = sra::default_student_layer(config.depth), teacher = sra::default_teacher_layer(config.depth);
-  sra::index_t steps = 2'000, batch = 64, accumulate = 1, every = 500;
+  sra::index_t steps = 2'000, batch = 64, accumulate = 1, log = 20, every = 500;
   double lr = 3e-4, ema = 0.999;
   std::uint64_t seed = 0;
   int threads = 0;
+  bool bf16 = false;
   std::optional<double> weight{};
 };
 
@@ -44,22 +45,23 @@ void test(const Arguments& a, Trainer& trainer) {
           sra::paired_difference(sra::Npy(a.against + "/test.npy").read<double>(), losses));
 }
 
-template <class Align>
+/// @tparam T type of tokens and of the weights that products read
+template <class T, class Align>
 void train(const Arguments& a, Align align) {
   const Images data{a.data, {.flip = true}};
-  sra::Trainer<Model, Align> trainer{{.run = a.run,
-                                      .batch = a.batch,
-                                      .accumulate = a.accumulate,
-                                      .seed = a.seed,
-                                      .lr = sra::warmup(a.lr, 100),
-                                      .ema = {a.ema},
-                                      .align = align,
-                                      .threads = a.threads}};
+  sra::Trainer<Model, Align, sra::Cpu, T> trainer{{.run = a.run,
+                                                   .batch = a.batch,
+                                                   .accumulate = a.accumulate,
+                                                   .seed = a.seed,
+                                                   .lr = sra::warmup(a.lr, 100),
+                                                   .ema = {a.ema},
+                                                   .align = align,
+                                                   .threads = a.threads}};
   std::printf("%s\n%s\n%zu images of %d classes\n", sra::summary<Model>().c_str(), align.describe().c_str(),
               data.size(), static_cast<int>(data.classes()));
   std::fflush(stdout);
   for (auto step : trainer.train(data, a.steps)) {
-    if (step.every(20)) step.log();
+    if (step.every(a.log)) step.log();
     if (step.every(a.every)) step.save();
     if (step.every(a.every)) step.sample({.steps = 50, .guidance = 2.0});
   }
@@ -83,7 +85,9 @@ struct Chosen {
   }
 };
 
-void train_aligned(const Arguments& a) {
+template <class T>
+void train(const Arguments& a) {
+  if (a.distance == "none") return train<T>(a, sra::NoAlignment{});
   const std::map<std::string, Chosen> named{{"cosine", {sra::Cosine{}}},
                                             {"token_cosine", {sra::TokenCosine{}}},
                                             {"smooth_l1", {sra::SmoothL1{}}},
@@ -92,7 +96,7 @@ void train_aligned(const Arguments& a) {
   sra::SRALoss<sra::Layer<>, sra::Layer<>, Chosen> align{sra::Layer{a.student}, sra::Layer{a.teacher},
                                                          named.at(a.distance)};
   align.weight = a.weight ? sra::constant(*a.weight) : align.distance.weight();
-  train(a, align);
+  train<T>(a, align);
 }
 
 }  // namespace
@@ -118,15 +122,14 @@ int main(int argc, char** argv) try {
   app.add_option("--accumulate", a.accumulate, "micro-batches an update")->capture_default_str();
   app.add_option("--lr", a.lr, "learning rate after 100 updates of warm-up")->capture_default_str();
   app.add_option("--ema", a.ema, "decay of the averages, which are the teacher")->capture_default_str();
+  app.add_option("--log", a.log, "updates between lines of the log")->capture_default_str();
   app.add_option("--every", a.every, "updates between checkpoints and sample grids")->capture_default_str();
   app.add_option("--seed", a.seed, "of everything random")->capture_default_str();
   app.add_option("--threads", a.threads, "0: all cores")->capture_default_str();
+  app.add_flag("--bf16", a.bf16, "compute in bf16; weights and averages stay float, and a run may change it on resume");
   app.set_config("--config", "", "file with these options");
   CLI11_PARSE(app, argc, argv);
-  if (a.distance == "none")
-    train(a, sra::NoAlignment{});
-  else
-    train_aligned(a);
+  a.bf16 ? train<sra::bf16>(a) : train<float>(a);
   return 0;
 } catch (const std::exception& error) {
   std::fprintf(stderr, "%s\n", error.what());

@@ -60,6 +60,10 @@ BOOST_AUTO_TEST_CASE(backends_agree) {
   each_case([](auto op, auto, const auto&... x) { every_isa_agrees(op, exact, x...); });
 }
 
+BOOST_AUTO_TEST_CASE(bf16_is_exact) {
+  each_case([](auto op, auto, const auto&... x) { bf16_agrees(op, 0, 0, x...); });
+}
+
 BOOST_AUTO_TEST_CASE(accumulates_when_used_twice) {
   each_case([](auto op, auto, const auto&... x) { accumulates(op, Accuracy{}, x...); });
 }

@@ -75,6 +75,12 @@ BOOST_AUTO_TEST_CASE(backends_agree) {
       [](auto with, auto, const Accuracy& accuracy, const auto& table) { every_isa_agrees(with, accuracy, table); });
 }
 
+/// Tables and results are float beside tokens in bf16.
+BOOST_AUTO_TEST_CASE(loses_nothing_beside_bf16) {
+  // An epsilon of float is 2^-15 of what one rounding to bf16 may be.
+  each_table([](auto with, auto, const Accuracy&, const auto& table) { bf16_agrees(with, 0x1p-15, 1, table); });
+}
+
 BOOST_AUTO_TEST_CASE(accumulates_when_used_twice) {
   each_table([](auto with, auto, const Accuracy& accuracy, const auto& table) { accumulates(with, accuracy, table); });
 }

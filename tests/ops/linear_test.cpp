@@ -60,15 +60,18 @@ void each_shape(auto check) {
 /// Three layers in memory of one's own, `stride` elements apart, each with two states: weight and bias.
 template <index_t In, index_t Out, class T>
 struct Layers {
+  using W = wide_t<T>;
   static constexpr index_t bias_at = round_up(Out * In, index_t{64});
   static constexpr index_t stride = bias_at + round_up(Out, index_t{64}), count = 3;
 
-  std::vector<T> values = std::vector<T>(count * stride), gradients = std::vector<T>(count * stride, T(NAN));
+  std::vector<W> masters = std::vector<W>(count * stride), gradients = std::vector<W>(count * stride, W(NAN));
+  std::vector<T> values;
   std::array<unsigned char, 2 * count> states{};
 
   Layers() {
     const Rng rng(7, Purpose::user, 0, 0);
-    for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<T>(rng.normal(i));
+    for (std::size_t i = 0; i < masters.size(); ++i) masters[i] = static_cast<W>(rng.normal(i));
+    for (const W x : masters) values.push_back(static_cast<T>(x));
   }
   template <class C>
   Weight<T, Shape<Out, In>, C> weight(C&, index_t i) {
@@ -78,10 +81,10 @@ struct Layers {
   template <class C>
   auto bias(C& c, index_t i) {
     const index_t offset = i * stride + bias_at;
-    Slot* slot = c.slot(Out * sizeof(T));
+    Slot* slot = c.slot(Out * sizeof(W));
     slot->data = gradients.data() + offset;
     slot->state = states.data() + 2 * i + 1;
-    return Var<T, Shape<Out>, C>{c, dense(values.data() + offset, Shape<Out>{}), slot};
+    return Var<W, Shape<Out>, C>{c, dense(masters.data() + offset, Shape<Out>{}), slot};
   }
 };
 
@@ -93,12 +96,13 @@ struct Results {
 template <index_t In, index_t Out, class T>
 Results run(bool as_bank, std::vector<index_t> used, const Argument<Shape<dynamic, In>>& input) {
   using L = Layers<In, Out, T>;
+  using W = wide_t<T>;
   L layers;
   const auto op = [&](auto x) {
     auto& c = x.context();
     const auto bank = linear_bank(x, layers.weight(c, 0), layers.bias(c, 0), L::stride, 2, L::count);
-    auto sum = make<T>(c, Shape<dynamic, Out>{x.batch()}).stop_gradient();
-    fill(c, sum.value, T(0));
+    auto sum = make<W>(c, Shape<dynamic, Out>{x.batch()}).stop_gradient();
+    fill(c, sum.value, W(0));
     for (const index_t i : used)
       sum = as_bank ? eval(sum + bank[i] * double(i + 1))
                     : eval(sum + linear(x, layers.weight(c, i), layers.bias(c, i)) * double(i + 1));
@@ -110,7 +114,7 @@ Results run(bool as_bank, std::vector<index_t> used, const Argument<Shape<dynami
     for (index_t k = 0; k < L::bias_at + Out; ++k) {
       if (k >= Out * In && k < L::bias_at) continue;
       const auto state = layers.states[static_cast<std::size_t>(2 * i + (k >= L::bias_at))];
-      const T gradient = layers.gradients[static_cast<std::size_t>(i * L::stride + k)];
+      const W gradient = layers.gradients[static_cast<std::size_t>(i * L::stride + k)];
       r.gradients.push_back(state == unwritten ? 0.0 : static_cast<double>(gradient));
     }
   return r;
@@ -121,9 +125,10 @@ void bank_is_layers(index_t batch, const std::vector<index_t>& used) {
   const auto x = argument<Shape<dynamic, In>>(batch, 1);
   const Results bank = run<In, Out, T>(true, used, x), layers = run<In, Out, T>(false, used, x);
   const Accuracy accuracy{.terms = double(3 * std::max({In, Out, batch})), .floor = 1};
-  expect_close("results", bank.y, layers.y, accuracy.template allowed<T>(layers.y));
-  expect_close("dx", bank.dx, layers.dx, accuracy.template allowed<T>(layers.dx));
-  expect_close("gradients", bank.gradients, layers.gradients, accuracy.template allowed<T>(layers.gradients));
+  const auto allowed = [&](const auto& r) { return accuracy.template allowed<wide_t<T>>(r); };
+  expect_close("results", bank.y, layers.y, allowed(layers.y));
+  expect_close("dx", bank.dx, layers.dx, allowed(layers.dx));
+  expect_close("gradients", bank.gradients, layers.gradients, allowed(layers.gradients));
 }
 
 }  // namespace
@@ -221,6 +226,7 @@ BOOST_AUTO_TEST_CASE(a_bank_agrees_with_one_layer_after_the_other) {
   bank_is_layers<3, 5, double>(2, {0, 1, 2});
   bank_is_layers<65, 7, double>(1, {2, 1, 0});
   bank_is_layers<12, 66, float>(5, {0, 1, 2});
+  bank_is_layers<12, 66, bf16>(5, {0, 1, 2});  // the same weights in bf16; results per sample are float
 }
 
 BOOST_AUTO_TEST_CASE(layers_of_a_bank_whose_results_are_unused_have_zero_gradient) {

@@ -79,6 +79,11 @@ BOOST_AUTO_TEST_CASE(backends_agree) {
       [](const Accuracy& accuracy, const auto& a, const auto& b) { every_isa_agrees(op_nt, accuracy, a, b); });
 }
 
+BOOST_AUTO_TEST_CASE(bf16_loses_what_its_roundings_do) {
+  each_shape([](const Accuracy&, const auto& a, const auto& b) { bf16_agrees(op, 1.1, 1, a, b); });
+  each_shape_nt([](const Accuracy&, const auto& a, const auto& b) { bf16_agrees(op_nt, 1.1, 1, a, b); });
+}
+
 BOOST_AUTO_TEST_CASE(accumulates_when_used_twice) {
   each_shape([](const Accuracy& accuracy, const auto& a, const auto& b) { accumulates(op, accuracy, a, b); });
   each_shape_nt([](const Accuracy& accuracy, const auto& a, const auto& b) { accumulates(op_nt, accuracy, a, b); });

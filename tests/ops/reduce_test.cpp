@@ -102,6 +102,11 @@ BOOST_AUTO_TEST_CASE(backends_agree) {
       [](auto reduce, const auto&... x) { every_isa_agrees(fused(reduce), Accuracy{.terms = 390, .floor = 1}, x...); });
 }
 
+BOOST_AUTO_TEST_CASE(bf16_loses_what_its_roundings_do) {
+  each_case([](auto op, auto, const auto& accuracy, const auto& x) { bf16_agrees(op, 1.1, accuracy.floor, x); });
+  each_expression([](auto reduce, const auto&... x) { bf16_agrees(fused(reduce), 1.1, 1, x...); });
+}
+
 BOOST_AUTO_TEST_CASE(accumulates_when_used_twice) {
   each_case([](auto op, auto, const auto& accuracy, const auto& x) { accumulates(op, accuracy, x); });
   each_expression(

@@ -33,7 +33,13 @@ damaged() {
 }
 
 scripts/parity "$goldens" >"$work/log" 2>&1 || failures=1
-expect '5 passed, 0 failed' '^passed forward.safetensors: 7 tensors'
+expect '5 passed, 0 failed' '^passed forward.safetensors: 7 tensors' '^passed train3.safetensors: bf16, 122 tensors'
+for file in "$goldens"/[!w]*.safetensors; do  # every file in every instruction set in both types
+  if (($(grep -c "^passed ${file##*/}: bf16" "$work/log") != $(grep -c '^parity: .* with ' "$work/log"))); then
+    echo "parity: expected a pass in bf16 of ${file##*/} for each instruction set"
+    failures=1
+  fi
+done
 
 damaged one
 head -c 20000 "$goldens/forward.safetensors" >"$work/one/forward.safetensors"                    # truncated

@@ -1,11 +1,13 @@
 // Holds the library against tensors of the authors' code: forward pass, losses, gradients, three updates, samples.
 // SPDX-License-Identifier: MIT
 //
-//   parity DIR      checks every file it knows in DIR; a line `passed FILE: …` or `failed FILE: …` each
-//   parity --isas   lists the instruction sets of this machine
+//   parity DIR [DEVIATIONS]   checks every file it knows in DIR in float, and those in bf16 of which DEVIATIONS says how
+//                             far PyTorch's bf16 is; a line `passed FILE: …` or `failed FILE: …` for each file and type
+//   parity --isas             lists the instruction sets of this machine
 //
 // Compiled for one configuration: see scripts/parity for the macros.
 #include "comparison.hpp"
+#include "deviations.hpp"
 #include "golden_file.hpp"
 #include "subject.hpp"
 
@@ -28,10 +30,12 @@ namespace parity {
 
 namespace fs = std::filesystem;
 
-using AnyTrainer = Subject<sra::SmoothL1, sra::LinearPath>;
+template <class T>
+using AnyTrainer = Subject<T, sra::LinearPath>;
 
+template <class T>
 void check_forward(const fs::path& weights, GoldenFile& file, Comparison& c) {
-  AnyTrainer trainer(options<AnyTrainer>(1, 1, 0));
+  AnyTrainer<T> trainer(options<AnyTrainer<T>>(1, 1, 0));
   trainer.load_weights(weights);
   const index_t batch = file.batch("x");
   const auto x = read_images<float>(file, "x", batch), t = file.read<float>("t", {batch});
@@ -39,7 +43,7 @@ void check_forward(const fs::path& weights, GoldenFile& file, Comparison& c) {
   const int student = layer(file, "block");
 
   sra::Workspace<Cpu> workspace(trainer.backend());
-  sra::Detached<Cpu, float> context(workspace, trainer.engine().store().live());
+  sra::Detached<Cpu, T> context(workspace, trainer.engine().store().live());
   auto image = sra::make_dense<float>(context, Model::ImageShape{batch});
   copy(context, image.value, dense(x.data(), Model::ImageShape{batch}));
   const View<const float, Shape<sra::dynamic>> times = dense(t.data(), Shape<sra::dynamic>{batch});
@@ -73,18 +77,18 @@ void expect_gradient(Comparison& c, GoldenFile& file, const sra::ParamInfo& p, s
   c.expect(name, ours, theirs, allowed::gradient);
 }
 
-template <class Distance, class Path>
+template <class T, class Path>
 void check_loss(const fs::path& weights, GoldenFile& file, Comparison& c) {
-  using Trainer = Subject<Distance, Path>;
-  Trainer trainer(
-      options<Trainer>(layer(file, "student_block"), layer(file, "teacher_block"), file.number("lambda_align")));
+  using Trainer = Subject<T, Path>;
+  Trainer trainer(options<Trainer>(layer(file, "student_block"), layer(file, "teacher_block"),
+                                   file.number("lambda_align"), distance(file)));
   trainer.load_weights(weights);
   const Inputs in(file);
   file.know("y");  // before dropping: nothing here depends on it
   const sra::Losses losses = trainer.losses(in.micro_batch(), in.draws());
 
   sra::Workspace<Cpu> workspace(trainer.backend());
-  sra::Detached<Cpu, float> context(workspace, {});
+  sra::Detached<Cpu, T> context(workspace, {});
   const auto image = [&](const std::vector<float>& v) {
     auto x = sra::make_dense<float>(context, Model::ImageShape{in.batch});
     copy(context, x.value, in.images(v));
@@ -144,11 +148,11 @@ std::array<int, 2> layers_of(const fs::path& folder) {
   throw Error("train3.safetensors: expected a file loss_* beside it, which names the blocks, found none");
 }
 
-template <class Distance, class Path>
+template <class T, class Path>
 void check_train3(const fs::path& weights, GoldenFile& file, Comparison& c) {
-  using Trainer = Subject<Distance, Path>;
+  using Trainer = Subject<T, Path>;
   const auto [student, teacher] = layers_of(weights.parent_path());
-  auto o = options<Trainer>(student, teacher, file.number("lambda_align"));
+  auto o = options<Trainer>(student, teacher, file.number("lambda_align"), distance(file));
   const auto [lr, adamw] = optimizer(file);
   o.adamw = adamw;
   o.lr = sra::constant(lr);
@@ -197,15 +201,16 @@ bool parse_sample(const std::string& name, sra::SamplerOptions& o, bool& cosine)
   return true;
 }
 
-template <class Path>
-std::vector<double> samples(AnyTrainer& trainer, const std::vector<std::int32_t>& y, const sra::SamplerOptions& o,
+template <class Path, class T>
+std::vector<double> samples(AnyTrainer<T>& trainer, const std::vector<std::int32_t>& y, const sra::SamplerOptions& o,
                             const sra::SamplerDraws<Model>& draws) {
-  sra::Sampler<Model, Cpu, float, Path> sampler(trainer.backend(), trainer.model(), trainer.engine().store().live());
+  sra::Sampler<Model, Cpu, T, Path> sampler(trainer.backend(), trainer.model(), trainer.engine().store().live());
   return elements(sampler.sample(dense(y.data(), Shape<sra::dynamic>{static_cast<index_t>(y.size())}), o, draws));
 }
 
+template <class T>
 void check_samples(const fs::path& weights, GoldenFile& file, Comparison& c) {
-  AnyTrainer trainer(options<AnyTrainer>(1, 1, 0));
+  AnyTrainer<T> trainer(options<AnyTrainer<T>>(1, 1, 0));
   trainer.load_weights(weights);
   const index_t batch = file.batch("z");
   const auto z = read_images<double>(file, "z", batch);
@@ -226,73 +231,52 @@ void check_samples(const fs::path& weights, GoldenFile& file, Comparison& c) {
       draws.noise = noise;
     }
     const auto ours =
-        cosine ? samples<sra::CosinePath>(trainer, y, o, draws) : samples<sra::LinearPath>(trainer, y, o, draws);
+        cosine ? samples<sra::CosinePath, T>(trainer, y, o, draws) : samples<sra::LinearPath, T>(trainer, y, o, draws);
     expect_images(c, file, info.name, ours, batch, allowed::sample);
   }
-}
-
-using Check = void (*)(const fs::path& weights, GoldenFile& file, Comparison& c);
-
-/// The distances and paths under the names that files and metadata have for them.
-struct Setup {
-  std::string distance, path;
-  Check loss, train3;
-};
-template <class Distance, class Path>
-Setup setup(std::string distance) {
-  return {distance, Path::name, check_loss<Distance, Path>, check_train3<Distance, Path>};
-}
-const std::array<Setup, 8>& setups() {
-  using sra::LinearPath, sra::CosinePath;
-  static const std::array<Setup, 8> all{
-      setup<sra::TokenCosine, LinearPath>("cos"), setup<sra::TokenCosine, CosinePath>("cos"),
-      setup<sra::SmoothL1, LinearPath>("sml1"),   setup<sra::SmoothL1, CosinePath>("sml1"),
-      setup<sra::L1, LinearPath>("l1"),           setup<sra::L1, CosinePath>("l1"),
-      setup<sra::L2, LinearPath>("l2"),           setup<sra::L2, CosinePath>("l2")};
-  return all;
-}
-
-/// The setup that a file's metadata names.
-const Setup& setup_of(const GoldenFile& file) {
-  for (const Setup& s : setups())
-    if (s.distance == file.metadata("loss_type") && s.path == file.metadata("path")) return s;
-  throw Error(text(file.name(),
-                   ": metadata: expected a loss_type cos, sml1, l1 or l2 and a path linear or cosine, got ",
-                   file.metadata("loss_type"), " and ", file.metadata("path")));
 }
 
 /// Whether a file's name is known.
 bool known(const std::string& name) {
   if (!known_family) return false;
   if (name == "forward.safetensors" || name == "train3.safetensors" || name == "samples.safetensors") return true;
-  return std::any_of(setups().begin(), setups().end(),
-                     [&](const Setup& s) { return name == "loss_" + s.distance + "_" + s.path + ".safetensors"; });
+  for (const auto& [distance, _] : distances())
+    for (const std::string path : {sra::LinearPath::name, sra::CosinePath::name})
+      if (name == "loss_" + distance + "_" + path + ".safetensors") return true;
+  return false;
 }
 
-/// Checks one file and prints its line.
-bool check(const fs::path& path) {
-  const std::string name = path.filename().string();
+template <class T, class Path>
+void check_training(const fs::path& weights, GoldenFile& file, Comparison& c) {
+  (file.name().starts_with("train3") ? check_train3<T, Path> : check_loss<T, Path>)(weights, file, c);
+}
+
+template <class T>
+void check_in(const fs::path& weights, GoldenFile& file, Comparison& c) {
+  if (file.name().starts_with("forward")) return check_forward<T>(weights, file, c);
+  if (file.name().starts_with("samples")) return check_samples<T>(weights, file, c);
+  const std::string path = file.metadata("path");
+  if (path == sra::LinearPath::name) return check_training<T, sra::LinearPath>(weights, file, c);
+  if (path == sra::CosinePath::name) return check_training<T, sra::CosinePath>(weights, file, c);
+  throw Error(text(file.name(), ": metadata: expected the path linear or cosine, got ", path));
+}
+
+/// Checks one file in one type and prints its line.
+template <class T>
+bool check(const fs::path& path, Comparison c) {
   try {
     GoldenFile file(path);
-    Comparison c;
-    const fs::path weights = path.parent_path() / "weights.safetensors";
-    if (name.starts_with("forward"))
-      check_forward(weights, file, c);
-    else if (name.starts_with("samples"))
-      check_samples(weights, file, c);
-    else if (name.starts_with("train3"))
-      setup_of(file).train3(weights, file, c);
-    else
-      setup_of(file).loss(weights, file, c);
+    check_in<T>(path.parent_path() / "weights.safetensors", file, c);
     c.print(file);
     return c.passed();
   } catch (const std::exception& e) {
-    std::printf("failed %s: %s\n", name.c_str(), e.what());
+    std::printf("failed %s: %s\n", path.filename().string().c_str(), e.what());
     return false;
   }
 }
 
-int check_folder(const fs::path& folder) {
+/// @param deviations of PyTorch's bf16, or empty
+int check_folder(const fs::path& folder, const Deviations& deviations) {
   std::vector<fs::path> files;
   for (const auto& entry : fs::directory_iterator(folder)) files.push_back(entry.path());
   std::sort(files.begin(), files.end());
@@ -304,7 +288,10 @@ int check_folder(const fs::path& folder) {
       std::printf("unknown %s\n", name.c_str());
       continue;
     }
-    ++(check(path) ? passed : failed);
+    bool good = check<float>(path, {});
+    if (const auto of_file = deviations.find(name); of_file != deviations.end())
+      good = check<sra::bf16>(path, Comparison(of_file->second)) && good;
+    ++(good ? passed : failed);
     std::fflush(stdout);
   }
   if (passed + failed == 0)
@@ -317,13 +304,14 @@ int check_folder(const fs::path& folder) {
 
 int main(int count, char** words) {
   try {
-    const std::string word = count == 2 ? words[1] : "";
-    if (word == "--isas") {
+    const std::string word = count == 2 || count == 3 ? words[1] : "";
+    if (word == "--isas" && count == 2) {
       for (const auto isa : sra::backend::available_isas()) std::printf("%s\n", to_string(isa).c_str());
       return 0;
     }
-    if (!word.empty() && word[0] != '-') return parity::check_folder(word);
-    std::fprintf(stderr, "usage: parity DIR | parity --isas\n");
+    if (!word.empty() && word[0] != '-')
+      return parity::check_folder(word, count == 3 ? parity::read_deviations(words[2]) : parity::Deviations{});
+    std::fprintf(stderr, "usage: parity DIR [DEVIATIONS] | parity --isas\n");
     return 2;
   } catch (const std::exception& e) {
     std::fprintf(stderr, "parity: %s\n", e.what());

@@ -10,8 +10,10 @@
 
 #include <cmath>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 namespace parity {
@@ -30,8 +32,32 @@ using Model = sra::SiT<config, sra::Classes<SRA_PARITY_CLASSES>>;
 constexpr bool known_family = std::string_view(SRA_PARITY_FAMILY) == "SiT";
 constexpr index_t channels = config.channels, pixels = config.height * config.width;
 
-template <class Distance, class Path>
-using Subject = sra::Trainer<Model, sra::SRALoss<Layer<>, Layer<>, Distance>, Cpu, float, sra::FlowMatching<Path>>;
+/// The distance that a file names: chosen at run time, so that a trainer is compiled once for all of them.
+struct Distance {
+  std::variant<sra::TokenCosine, sra::SmoothL1, sra::L1, sra::L2> chosen{};
+
+  static sra::Schedule default_weight() { return sra::constant(0); }
+  /// @param a, b [B, T, D]  @return one number
+  auto operator()(sra::Variable auto a, sra::Variable auto b) const {
+    return std::visit([&](auto d) { return d(a, b); }, chosen);
+  }
+};
+/// The distances by the names that files and metadata have for them.
+inline const std::map<std::string, Distance>& distances() {
+  static const std::map<std::string, Distance> all{
+      {"cos", {sra::TokenCosine{}}}, {"sml1", {sra::SmoothL1{}}}, {"l1", {sra::L1{}}}, {"l2", {sra::L2{}}}};
+  return all;
+}
+inline Distance distance(const GoldenFile& file) {
+  const auto at = distances().find(file.metadata("loss_type"));
+  if (at == distances().end())
+    throw Error(
+        text(file.name(), ": metadata: expected a loss_type cos, sml1, l1 or l2, got ", file.metadata("loss_type")));
+  return at->second;
+}
+
+template <class T, class Path>
+using Subject = sra::Trainer<Model, sra::SRALoss<Layer<>, Layer<>, Distance>, Cpu, T, sra::FlowMatching<Path>>;
 
 inline std::vector<index_t> image_shape(index_t batch) { return {batch, channels, config.height, config.width}; }
 inline std::vector<index_t> token_shape(index_t batch) { return {batch, config.tokens(), config.hidden}; }
@@ -41,7 +67,8 @@ inline std::vector<double> doubles(auto begin, auto end) { return {begin, end}; 
 template <class T, class S>
 std::vector<double> elements(View<T, S> v) {
   std::vector<double> x;
-  for (index_t r = 0; r < v.shape.rows(); ++r) x.insert(x.end(), v.row(r), v.row(r) + S::width);
+  for (index_t r = 0; r < v.shape.rows(); ++r)
+    for (index_t i = 0; i < S::width; ++i) x.push_back(sra::number_cast<double>(v.row(r)[i]));
   return x;
 }
 
@@ -87,10 +114,11 @@ struct Inputs {
 
 /// Options of a Trainer that starts from the goldens' weights.
 template <class Trainer>
-typename Trainer::Options options(int student, int teacher, double weight) {
+typename Trainer::Options options(int student, int teacher, double weight, Distance distance = {}) {
   typename Trainer::Options o{.ema = {0.99}, .ema_warmup = false};
   o.align.student = Layer{student};
   o.align.teacher = Layer{teacher};
+  o.align.distance = distance;
   o.align.weight = sra::constant(weight);
   return o;
 }

@@ -5,6 +5,7 @@
 #include <sra/autograd/var.hpp>
 
 #include <cstdint>
+#include <type_traits>
 
 namespace sra {
 
@@ -13,6 +14,8 @@ namespace sra {
 template <Variable Table, Context C>
 auto embedding(C& context, Table table, View<const std::int32_t, Shape<dynamic>> labels) {
   static_assert(Table::shape::rank == 2, "embedding: the table is [N, D]");
+  static_assert(std::is_same_v<typename Table::type, typename C::wide>,
+                "embedding: the table is of the context's wide type, as leaf() gives it");
   auto y = make<typename C::wide>(context, Shape<dynamic, Table::shape::width>{labels.shape.batch});
   embedding_forward(context, y.value, table.value, labels);
   return record(y, [=](auto& c, auto dy) { embedding_backward(c, table.grad(), dy, labels); });
