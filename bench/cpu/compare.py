@@ -5,7 +5,6 @@ import argparse
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -13,10 +12,13 @@ from types import SimpleNamespace
 import report
 from picture import picture
 from processes import Failed, Process, available_bytes, cpus
+from report import SLOW
 from variants import CASES, our_variants, torch_variant, torch_variants, tunings
 
 START_LIMIT = 900  # seconds; compilation is part of it
 QUIET = 0.03  # a sample counts as undisturbed when others took less than this share of the machine
+HOPELESS = 1.5  # a variant is not even compiled when its eager form takes more than this times PyTorch's fastest
+ROUNDS, ROUNDS_LIMIT = (4, 11), 120  # at least and at most; as many as these seconds allow
 # Relative errors.  fp32: rounding of sums in another order.  bf16: its unit roundoff, 2^-8, for means of many
 # independent roundings, twice that for the norm.
 ALLOWED = {"fp32": (1e-5, 1e-5, 1e-4), "bf16": (2**-8, 2**-8, 2**-7)}
@@ -31,22 +33,16 @@ def say(*words):
     print(*words, file=sys.stderr, flush=True)
 
 
-def median(samples):
-    """Of the undisturbed samples, if there are three; else of all."""
-    quiet = [ms for ms, others, _ in samples if others < QUIET]
-    return statistics.median(quiet if len(quiet) >= 3 else [ms for ms, _, _ in samples])
-
-
-def disturbed(samples):
-    return sum(others < QUIET for _, others, _ in samples) < 3
-
-
 class Comparison:
-    """The processes of one case, started as memory allows, and measured in turns."""
+    """
+    The processes of one case, measured in turns.  All are started one after the other and each is screened by one
+    sample.  PyTorch's that are slow compared with its fastest leave, ours on one thread too; the others and ours on all
+    threads take part in every round.
+    """
 
     def __init__(self, tools, case, rounds):
         self.tools, self.case, self.rounds = tools, case, rounds
-        self.best = float("inf")  # median of PyTorch's fastest variant so far
+        self.fastest = float("inf")  # milliseconds of PyTorch's fastest variant when it was screened
         self.reference = None
         self.folder = os.path.join(tools.work, "check")
 
@@ -55,7 +51,7 @@ class Comparison:
         variant.process = Process(variant.command, variant.env, log, START_LIMIT, pin=variant.ours)
 
     def fail(self, variant, error):
-        variant.failure = str(error)
+        variant.failure = f"failed: {error}"
         say(f"  {variant.name}, {variant.threads} threads: failed: {error}")
         if variant.process:
             variant.process.kill()
@@ -90,52 +86,95 @@ class Comparison:
             raise Differ(f"{self.case.name}: {variant.name}: expected {self.reference}, got {theirs}: "
                          f"{variant.error:.3g} of the allowed error")
 
-    def measure(self, group):
-        """Rounds over a group; PyTorch's slow variants leave after three."""
-        ours = [v for v in group if v.ours]
-        before = {id(v): len(v.samples) for v in ours}
-        for r in range(self.rounds):
-            for v in group:
-                if v.failure or (not v.ours and r >= 3 and median(v.samples) > 1.25 * self.best):
-                    continue
-                try:
-                    v.samples.append(v.process.timed(self.case.mode))
-                except Failed as error:
-                    self.fail(v, error)
-            times = [median(v.samples) for v in group if not v.ours and v.samples and not v.failure]
-            self.best = min([self.best, *times])
-        fastest = min((median(v.samples[before[id(v)]:]) for v in ours if not v.failure), default=0.0)
+    def turn(self, group):
+        """One sample of each."""
         for v in group:
-            v.ours_then = fastest
-            if v.process and not v.failure:
-                v.peak = float(v.process.ask("peak"))
-            if v.process and not v.ours:
-                v.process.kill()
-                v.process = None
+            try:
+                v.samples.append(v.process.timed(self.case.mode))
+            except Failed as error:
+                self.fail(v, error)
+
+    def screen(self, v):
+        """One sample of a variant; again if others disturbed it."""
+        for _ in range(3):
+            self.turn([v])
+            if v.failure:
+                return
+            if v.samples[-1][1] < QUIET:
+                break
+        v.settle([len(v.samples) - 1], disturbed=v.samples[-1][1] >= QUIET)
+        if not v.ours:
+            self.fastest = min(self.fastest, v.ms)
+
+    def leave(self, v):
+        """What was measured so far is kept."""
+        if v.process:
+            v.peak = float(v.process.ask("peak"))
+            v.process.kill()
+            v.process = None
+
+    def measure(self, ours, group):
+        """Rounds over those that are not slow.  All medians are over the same rounds: the undisturbed ones if there are
+        three, else all."""
+        for v in [v for v in group if v.ms > SLOW * self.fastest]:
+            self.leave(v)
+        group = [v for v in group if v.process]
+        if not group and (not ours or ours.rounds):
+            return
+        turns = ([ours] if ours and ours.process else []) + group
+        rounds = self.rounds or max(ROUNDS[0], min(ROUNDS[1], int(ROUNDS_LIMIT * 1e3 / sum(v.ms for v in turns))))
+        for v in turns:
+            v.samples = []
+        for _ in range(rounds):
+            self.turn([v for v in turns if not v.failure])
+        turns = [v for v in turns if not v.failure]
+        quiet = [r for r in range(rounds) if all(v.samples[r][1] < QUIET for v in turns)]
+        for v in turns:
+            v.rounds = rounds
+            v.settle(quiet if len(quiet) >= 3 else range(rounds), disturbed=len(quiet) < 3)
+        for v in group:
+            v.ours_ms = ours.ms if ours in turns else 0.0
+            if not v.failure:
+                self.leave(v)
+
+    def warm_up(self, v):
+        """From the start to the first step with the reference's weights."""
+        say(f"  {v.name}, {v.threads} threads")
+        self.start(v)
+        self.check(v)
+        v.process.ask("reset")
+        if self.case.mode == "step":
+            v.process.timed(self.case.mode)
 
     def run(self, variants):
         self.write_reference()
-        ours, group, largest = [], [], 0
+        ours, group, largest = next((v for v in variants if v.ours), None), [], 0
         for v in variants:
+            if v.eager and (v.eager.failure or v.eager.ms > HOPELESS * self.fastest):
+                v.failure = f"left out: eager, it takes more than {HOPELESS} times PyTorch's fastest"
+                continue
             if group and available_bytes() < 2 * largest:
-                self.measure(ours + group)
+                self.measure(ours, group)
                 group = []
-            say(f"  {v.name}, {v.threads} threads")
             memory = available_bytes()
             try:
-                self.start(v)
-                self.check(v)
-                v.process.ask("reset")
-                v.process.timed(self.case.mode)  # the first step with these weights
+                self.warm_up(v)
             except Failed as error:
                 self.fail(v, error)
                 continue
             largest = max(largest, memory - available_bytes())
-            (ours if v.ours else group).append(v)
-        self.measure(ours + group)
-        for v in ours:
-            if v.process:
-                v.process.kill()
+            self.screen(v)
+            if v is ours or v.failure:
+                continue
+            if v.ours or v.ms > SLOW * self.fastest:
+                self.leave(v)
+            else:
+                group.append(v)
+        self.measure(ours, group)
+        if ours:  # the table says what the ratio is made of
+            if best := min((v for v in variants if v.ours_ms), key=lambda v: v.ms, default=None):
+                ours.ms = best.ours_ms
+            self.leave(ours)
         shutil.rmtree(self.folder)
         return variants
 
@@ -150,8 +189,14 @@ def tune(tools, rounds, threads):
     good = [v for v in variants if not v.failure]
     if not good:
         raise SystemExit("compare: expected a PyTorch that runs: " + variants[0].failure)
-    best = min(good, key=lambda v: median(v.samples))
+    best = min(good, key=lambda v: v.ms)
     return variants, best.name, tunings(tools.python)[best.name]
+
+
+def output_of(tools, program, *arguments):
+    """What one of our programs says in JSON."""
+    command = [f"{tools.build}/bench/{program}", *map(str, arguments)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def profile(tools, type, threads, steps):
@@ -163,18 +208,18 @@ def profile(tools, type, threads, steps):
         process.kill()
 
 
-def save(page, target, threads, whole):
-    text = page.markdown(threads, whole)
+def save(page, target, whole):
+    text = page.markdown(whole)
     with open(target, "w") as file:
         file.write(text)
     with open(target.replace(".md", ".svg"), "w") as file:
-        file.write(picture(page.kernels, f"A step of SiT-S/2 with SRA, batch 8, {threads} threads"))
+        file.write(picture(page.kernels, f"A step of SiT-S/2 with SRA, batch 8, {page.threads} threads"))
     return text
 
 
 def parse_options():
     parser = argparse.ArgumentParser(prog="scripts/bench cpu")
-    parser.add_argument("--quick", action="store_true", help="few rounds")
+    parser.add_argument("--quick", action="store_true", help="3 rounds")
     parser.add_argument("--case", nargs="+", choices=[c.name for c in CASES], metavar="CASE",
                         help="only these, of: " + ", ".join(c.name for c in CASES))
     parser.add_argument("--no-torch", action="store_true", help="ceilings and our kernels only")
@@ -186,36 +231,33 @@ def parse_options():
 def main():
     options = parse_options()
     here = os.path.dirname(os.path.abspath(__file__))
+    build = os.path.abspath(options.build)
     tools = SimpleNamespace(
-        work=os.path.abspath(os.path.join(options.build, "compare")), python=os.path.abspath(options.python),
-        peer=os.path.join(here, "../peers/sit_torch.py"), sra_step=os.path.abspath(f"{options.build}/bench/sra_step"))
+        build=build, work=os.path.join(build, "compare"), python=os.path.abspath(options.python),
+        peer=os.path.join(here, "../peers/sit_torch.py"), sra_step=f"{build}/bench/sra_step")
     os.makedirs(tools.work, exist_ok=True)
     threads = [len(cpus()), 1] if len(cpus()) > 1 else [1]
-    rounds = 3 if options.quick else 11
+    rounds = 3 if options.quick else None
+    page = report.Page(tools, threads[0])
     say("ceilings")
-    ceilings = json.loads(subprocess.run([f"{options.build}/bench/ceilings", "5" if options.quick else "15"], check=True,
-                                         capture_output=True, text=True).stdout)
+    page.ceilings = output_of(tools, "ceilings", 5 if options.quick else 15)
     say("our kernels")
-    kernels = {type: profile(tools, type, threads[0], 2 if options.quick else 5) for type in ("fp32", "bf16")}
-    results, tuned, how, environment = {}, [], "", {}
-
-    def page():
-        return report.Page(tools, ceilings, kernels, tuned, how, results, median, disturbed)
-
+    page.sizes = output_of(tools, "sra_kernels", 3 if options.quick else 7)
+    page.kernels = {type: profile(tools, type, threads[0], 2 if options.quick else 5) for type in ("fp32", "bf16")}
+    environment = {}
     if not options.no_torch:
-        tuned, how, environment = tune(tools, 3, threads)
+        page.tuned, page.how, environment = tune(tools, 2, threads)
     for case in CASES if not options.no_torch else []:
         if options.case and case.name not in options.case:
             continue
         say(case.title)
         comparison = Comparison(tools, case, rounds)
         variants = our_variants(tools, case, threads) + torch_variants(tools, case, environment, threads)
-        results[case] = (comparison.run(variants), getattr(comparison, "flops", 0.0))
-        save(page(), os.path.join(options.build, "cpu.md"), threads[0], False)  # what follows may fail
+        page.results[case] = (comparison.run(variants), getattr(comparison, "flops", 0.0))
+        save(page, os.path.join(build, "cpu.md"), False)  # what follows may fail
     whole = not (options.quick or options.case or options.no_torch)
-    target = os.path.join(here, "../results/cpu.md") if whole else os.path.join(options.build, "cpu.md")
-    print(save(page(), target, threads[0], whole))
-    print(json.dumps(page().summary(threads[0])))
+    print(save(page, os.path.join(here, "../results/cpu.md") if whole else os.path.join(build, "cpu.md"), whole))
+    print(json.dumps(page.summary()))
 
 
 if __name__ == "__main__":

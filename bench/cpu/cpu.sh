@@ -8,7 +8,7 @@ python=$folder/torch/bin/python
 
 scripts/setup build
 cmake --preset cpu -B "$folder" -DSRA_BUILD_TESTS=OFF -DSRA_BUILD_EXAMPLES=OFF >/dev/null
-cmake --build "$folder" --target ceilings sra_step >&2
+cmake --build "$folder" --target ceilings sra_kernels sra_step >&2
 
 # Debian packages that PyTorch's guide advises; without root and without them it runs as it is.
 install() {

@@ -12,7 +12,7 @@
 //   reset, peak    forgets the peak of resident memory; the peak since then, bytes
 //   quit
 //
-// Says `ready` when it is warm; `error: …` instead of an answer when something fails.
+// Says `ready` when it is; whoever asks warms it up.  `error: …` instead of an answer when something fails.
 #include "subject.hpp"
 
 #include <cstdio>
@@ -79,8 +79,7 @@ std::string answer(Subject& subject, const std::string& line) {
   return "ok";
 }
 
-void serve(Subject& subject, bool samples) {
-  for (int i = 0; i < (samples ? 1 : 3); ++i) samples ? subject.sample() : subject.step();
+void serve(Subject& subject) {
   std::cout << "ready" << std::endl;
   for (std::string line; std::getline(std::cin, line) && line != "quit";) {
     try {
@@ -105,7 +104,7 @@ int main(int argc, char** argv) {
     const bench::SubjectOptions o{options["--type"], std::stoi(options["--batch"]), std::stoi(options["--threads"]),
                                   mode == "sample"};
     const auto subject = model == "s2" ? bench::make_sit_s2(o) : bench::make_sit_b2(o);
-    bench::serve(*subject, mode == "sample");
+    bench::serve(*subject);
   } catch (const std::exception& e) {
     std::cout << "error: " << e.what() << std::endl;
     return 1;

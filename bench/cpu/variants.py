@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 
 import glob
-import itertools
 import os
+import statistics
 from dataclasses import dataclass, field
 
 from processes import cpus
@@ -18,18 +18,16 @@ class Case:
     type: str
     mode: str = "step"
     isa: str = "best"
+    thorough: bool = False  # also what competes for nothing: one thread, and the teacher as released
 
 
-CASES = [
-    Case("s2_b8_fp32", "S/2, batch 8, fp32", "s2", 8, "fp32"),  # PyTorch's allocator and threads are chosen by this one
-    Case("s2_b8_bf16", "S/2, batch 8, bf16", "s2", 8, "bf16"),
+CASES = [  # PyTorch's allocator and threads are chosen by the first
+    Case("s2_b8_fp32", "S/2, batch 8, fp32", "s2", 8, "fp32", thorough=True),
+    Case("s2_b8_bf16", "S/2, batch 8, bf16", "s2", 8, "bf16", thorough=True),
     Case("sample_s2_bf16", "S/2, 4 images, 50 guided Euler steps, bf16", "s2", 4, "bf16", "sample"),
     Case("b2_b8_bf16", "B/2, batch 8, bf16", "b2", 8, "bf16"),
     Case("s2_b32_bf16", "S/2, batch 32, bf16", "s2", 32, "bf16"),
     Case("s2_b8_avx2", "S/2, batch 8, fp32, AVX2 on both sides", "s2", 8, "fp32", isa="avx2"),
-    Case("sample_s2_fp32", "S/2, 4 images, 50 guided Euler steps, fp32", "s2", 4, "fp32", "sample"),
-    Case("b2_b8_fp32", "B/2, batch 8, fp32", "b2", 8, "fp32"),
-    Case("s2_b32_fp32", "S/2, batch 32, fp32", "s2", 32, "fp32"),
 ]
 
 
@@ -43,12 +41,23 @@ class Variant:
     env: dict
     type: str
     threads: int
+    eager: object = None  # the variant whose time says whether this one is worth compiling
     process: object = None
     samples: list = field(default_factory=list)  # of Process.timed
-    ours_then: float = 0.0  # median of our fastest variant in the same rounds
+    rounds: int = 0  # in which it took part; 0: it was screened only
+    ms: float = 0.0
+    seconds: float = 0.0  # of processors
+    disturbed: bool = False
+    ours_ms: float = 0.0  # ours in the same rounds
     peak: float = 0.0
     error: float = 0.0  # of the check, as a fraction of what is allowed
     failure: str = ""
+
+    def settle(self, rounds, disturbed):
+        """Takes the medians over some of the samples."""
+        self.ms = statistics.median(self.samples[r][0] for r in rounds)
+        self.seconds = statistics.median(self.samples[r][2] for r in rounds)
+        self.disturbed = disturbed
 
 
 def first(pattern):
@@ -94,14 +103,18 @@ def torch_variant(tools, case, type, teacher, compile, threads, tuning, name="")
 
 def torch_variants(tools, case, tuning, threads):
     """All of them, those that are likely to be fast first."""
-    teachers = ["fair", "full"] if case.mode == "step" else ["fair"]
-    list_ = [
-        torch_variant(tools, case, case.type, teacher, compile, n, tuning)
-        for n, teacher, compile in itertools.product(threads, teachers, ["no", "default"])
-    ]
-    list_.insert(2, torch_variant(tools, case, case.type, "fair", "max-autotune", threads[0], tuning))
+
+    def variants(teacher, compiles, n, type=case.type):
+        return [torch_variant(tools, case, type, teacher, compile, n, tuning) for compile in compiles]
+
+    list_ = variants("fair", ("no", "default", "max-autotune"), threads[0])
+    if case.thorough:
+        list_ += variants("full", ("no", "default"), threads[0])
+        for n in threads[1:]:
+            list_ += variants("fair", ("no", "default"), n)
     if case.type == "bf16":  # PyTorch's best may be fp32
-        list_ += [torch_variant(tools, case, "fp32", "fair", compile, threads[0], tuning) for compile in ["no", "default"]]
+        list_ += variants("fair", ("no", "default"), threads[0], "fp32")
+        list_[-1].eager = list_[-2]
     return list_
 
 
@@ -111,5 +124,5 @@ def our_variants(tools, case, threads):
         Variant(f"sra {case.type}", True,
                 [tools.sra_step, "--model", case.model, "--batch", str(case.batch), "--type", case.type, "--mode",
                  case.mode, "--threads", str(n)], env, case.type, n)
-        for n in threads
+        for n in (threads if case.thorough else threads[:1])
     ]

@@ -7,7 +7,7 @@ loss DIR       takes the weights; answers denoising loss, alignment loss and gra
 reset, peak    forgets the peak of resident memory; the peak since then, bytes
 quit
 
-Says `ready` when it is warm; `error: ...` instead of an answer when something fails.
+Says `ready` when it is; whoever asks warms it up, by `loss` first.  `error: ...` instead of an answer when something fails.
 Architecture, loss and optimizer are those of arXiv:2401.08740 and arXiv:2505.02831.
 """
 
@@ -290,8 +290,6 @@ class Training(Peer):
         (denoising + alignment).item()
         return (time.perf_counter() - start) * 1e3
 
-    run = step
-
     def check(self, folder):
         self.load(os.path.join(folder, "weights.safetensors"))
         batch = read_safetensors(os.path.join(folder, "batch.safetensors"))
@@ -323,8 +321,6 @@ class Sampling(Peer):
         start = time.perf_counter()
         self.draw(torch.randn(self.options.batch, CHANNELS, SIDE, SIDE, dtype=torch.float64), self.labels)
         return (time.perf_counter() - start) * 1e3
-
-    run = sample
 
     def draw(self, x, labels):
         n, dtype = len(labels), self.model.pos_embed.dtype
@@ -379,8 +375,6 @@ def main():
     os.dup2(2, 1)
     try:
         peer = (Training if options.mode == "step" else Sampling)(options)
-        for _ in range(3 if options.mode == "step" else 1):
-            peer.run()
     except Exception as error:
         print(one_line(error), file=replies)
         return 1

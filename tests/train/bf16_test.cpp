@@ -110,6 +110,30 @@ BOOST_AUTO_TEST_CASE(copies_follow_masters_and_averages) {
   expect_fresh(t);
 }
 
+BOOST_AUTO_TEST_CASE(reading_parameters_leaves_the_copies_as_they_are) {
+  Trainer<bf16> t(options<bf16>());
+  const Samples<> data(8);
+  t.step(data.all());
+  const auto& store = t.engine().store();
+  const index_t at = store.find("x_embedder.proj.weight").offset;
+  const bf16 mark(3.0f);
+  const auto marked_survives = [&] {
+    store.values()[at] = store.teacher()[at] = mark;
+    t.losses(data.all());
+    return store.values()[at].bits == mark.bits && store.teacher()[at].bits == mark.bits;
+  };
+  const Trainer<bf16>& readable = t;
+  BOOST_TEST(readable.parameter("x_embedder.proj.weight")[0] == store.master()[at]);
+  BOOST_TEST(readable.ema("x_embedder.proj.weight")[0] == store.ema(0)[at]);
+  BOOST_TEST(readable.gradient("x_embedder.proj.weight")[0] == store.gradient()[at]);
+  BOOST_TEST(marked_survives());
+  t.parameter("x_embedder.proj.weight");
+  BOOST_TEST(!marked_survives());
+  t.ema("x_embedder.proj.weight");
+  BOOST_TEST(!marked_survives());
+  expect_fresh(t);
+}
+
 BOOST_AUTO_TEST_CASE(frozen_parameters_keep_their_copies) {
   auto o = options<bf16>();
   o.frozen = {"blocks.0.*"};

@@ -44,6 +44,8 @@ class Cpu {
 
   Threads& threads() { return threads_; }
   Isa isa() const { return isa_; }
+  /// Whether products of bf16 have instructions of their own: then bf16 is the fastest type to train in, else float.
+  bool multiplies_bf16() const { return isa_ >= Isa::avx512bf16; }
 
   /// Memory that starts on a multiple of alignment_bytes, contents undefined.  Throws Error naming the size.
   void* allocate(std::size_t bytes) {

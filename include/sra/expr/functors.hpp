@@ -80,31 +80,19 @@ struct Exp {
 /// tanh x.
 struct Tanh {
   SRA_FN static auto value(auto x) { return maths::tanh(x); }
-  template <class T>
-  SRA_FN static T pull(T dy, T x) {
-    const T y = maths::tanh(x);
-    return dy * (T(1) - y * y);
-  }
+  SRA_FN static auto pull(auto dy, auto x) { return dy * maths::tanh_slope(x); }
 };
 
 /// σ(x) = 1 / (1 + e⁻ˣ).
 struct Sigmoid {
   SRA_FN static auto value(auto x) { return maths::sigmoid(x); }
-  template <class T>
-  SRA_FN static T pull(T dy, T x) {
-    const T s = maths::sigmoid(x);
-    return dy * s * (T(1) - s);
-  }
+  SRA_FN static auto pull(auto dy, auto x) { return dy * maths::sigmoid_slope(x); }
 };
 
 /// silu(x) = x σ(x).  Derivative: σ(x) (1 + x (1 − σ(x))).   Elfwing et al. 2017, arXiv:1702.03118.
 struct Silu {
-  SRA_FN static auto value(auto x) { return x * maths::sigmoid(x); }
-  template <class T>
-  SRA_FN static T pull(T dy, T x) {
-    const T s = maths::sigmoid(x);
-    return dy * s * (T(1) + x * (T(1) - s));
-  }
+  SRA_FN static auto value(auto x) { return maths::silu(x); }
+  SRA_FN static auto pull(auto dy, auto x) { return dy * maths::silu_slope(x); }
 };
 
 /// gelu(x) = x/2 (1 + tanh(√(2/π) (x + 0.044715 x³))), the tanh form.   Hendrycks and Gimpel 2016, arXiv:1606.08415.

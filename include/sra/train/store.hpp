@@ -147,7 +147,8 @@ class Store {
   /// Makes copies in T anew that are stale.
   void refresh() const {
     if constexpr (!direct) {
-      for (index_t i = 0; stale_ && i < size_; ++i) {
+      if (!stale_) return;
+      for (index_t i = 0; i < size_; ++i) {
         values()[i] = static_cast<T>(master()[i]);
         teacher()[i] = static_cast<T>(ema(0)[i]);
       }

@@ -100,16 +100,19 @@ class Trainer {
   void set_stopped(bool stopped) { stopped_ = stopped; }
 
   /// The values, the average (of decay number i) and the gradient of a parameter.  @throws Error for an unknown name
-  /// What is written there counts from the next step, validation or call of sampler() on; ask again after it.
+  /// What is written there counts from the next step, validation or call of sampler() on; ask again after it.  Being asked
+  /// for a place to write costs a pass over all weights in bf16; a const trainer gives what may only be read.
   std::span<W> parameter(std::string_view name) {
     engine_.store().invalidate();
     return part(engine_.store().master(), name);
   }
+  std::span<const W> parameter(std::string_view name) const { return part(engine_.store().master(), name); }
   std::span<W> ema(std::string_view name, int i = 0) {
     engine_.store().invalidate();
     return part(engine_.store().ema(i), name);
   }
-  std::span<const W> gradient(std::string_view name) { return part(engine_.store().gradient(), name); }
+  std::span<const W> ema(std::string_view name, int i = 0) const { return part(engine_.store().ema(i), name); }
+  std::span<const W> gradient(std::string_view name) const { return part(engine_.store().gradient(), name); }
 
   /// Losses and gradients of one batch; no update.  @param batch of any size  @param draws what is empty is drawn
   Losses losses(const MicroBatch<Model>& batch, const Draws<Model, W>& draws = {}) {
@@ -362,7 +365,7 @@ class Trainer {
     log_.emplace(folder() / "log.jsonl");
   }
 
-  std::span<W> part(W* buffer, std::string_view name) {
+  std::span<W> part(W* buffer, std::string_view name) const {
     const ParamInfo& p = engine_.store().find(name);
     return {buffer + p.offset, static_cast<std::size_t>(p.size)};
   }
