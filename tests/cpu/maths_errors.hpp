@@ -182,7 +182,8 @@ inline const std::vector<MathsFunction>& maths_functions() {
       {"silu", silu, values<Silu>, 60, 3e-7},
       {"silu'", [](double x) { return sigmoid(x) + x * sigmoid_slope(x); }, values<SlopeOf<Silu>>, unbounded, 3e-7},
       {"gelu in [-1, 1]", gelu, values<Gelu>, 5, unbounded, -1, 1},
-      {"gelu", gelu, values<Gelu>, 250, 3e-7},
+      {"gelu from -9.9 on", gelu, values<Gelu>, 300, unbounded, -9.9f},
+      {"gelu", gelu, values<Gelu>, unbounded, 3e-7},
       {"gelu'", gelu_slope, values<SlopeOf<Gelu>>, unbounded, 3e-7},
   };
   return all;

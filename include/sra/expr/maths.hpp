@@ -175,8 +175,9 @@ template <class T>
 }
 
 /// GELU in its tanh form: x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), computed as x sigmoid(2 sqrt(2/pi) (...)).
-/// Hendrycks and Gimpel, arXiv:1606.08415.  Float: error at most 5 ulp for |x| <= 1, 250 ulp in the left tail, where
-/// e^u magnifies the rounding of u; 3e-7 relative to max(|gelu|, 1); NaN for -inf, as PyTorch's.
+/// Hendrycks and Gimpel, arXiv:1606.08415.  Float: error at most 5 ulp for |x| <= 1, 300 ulp for x >= -9.9, as
+/// e^u magnifies the rounding of u, 0 or a number below 1e-36 beyond; 3e-7 relative to max(|gelu|, 1); NaN for -inf, as
+/// PyTorch's.
 template <class T>
 [[gnu::always_inline]] SRA_FN inline T gelu(T x) {
   const T u = T(1.5957691216057308) * x * (T(1) + T(0.044715) * (x * x));
