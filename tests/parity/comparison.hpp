@@ -32,7 +32,7 @@ class Comparison {
  public:
   /// In float.
   Comparison() = default;
-  /// In bf16: allowed is twice what PyTorch's bf16 deviates with its tokens in bf16, or what float is allowed if that is more.
+  /// In bf16: allowed is twice what PyTorch's bf16 deviates, or what float is allowed if that is more.
   explicit Comparison(const FileDeviations& of_bf16) : of_bf16_(&of_bf16) {}
 
   /// Holds ours against theirs.  @param scale what the error is divided by; negative: the norm of theirs
@@ -40,12 +40,10 @@ class Comparison {
               double allowed, double scale = -1) {
     ++tensors_;
     Deviation d{tensor, 0, 0};
-    double autocast = allowed;
     if (of_bf16_) {
       const auto at = of_bf16_->find(tensor);
       if (at == of_bf16_->end()) return problems_.push_back(tensor + ": expected a deviation of PyTorch's, found none");
-      autocast = std::max(allowed, 2 * at->second.autocast);
-      allowed = std::max(allowed, 2 * at->second.tokens);
+      allowed = std::max(allowed, 2 * at->second);
     }
     double sum = 0;
     if (ours.size() != theirs.size()) sum = HUGE_VAL;
@@ -56,7 +54,6 @@ class Comparison {
     }
     const double by = allowed * (scale < 0 ? norm(theirs) : scale);
     d.fraction = sum == 0 ? 0 : std::sqrt(sum) / by;
-    if (const double f = d.fraction * allowed / autocast; !(f <= of_autocast_)) of_autocast_ = f;
     if (!(d.fraction <= 1)) problems_.push_back(line(d));
     if (tensors_ == 1 || !(d.fraction <= worst_.fraction)) worst_ = d;
   }
@@ -77,10 +74,8 @@ class Comparison {
     for (const std::string& name : file.unknown())
       std::printf("  %s: unknown entry %s\n", file.name().c_str(), name.c_str());
     for (const std::string& problem : problems_) std::printf("  %s: %s\n", file.name().c_str(), problem.c_str());
-    char beside[48] = "";
-    if (of_bf16_) std::snprintf(beside, sizeof beside, "; at most %.3g of twice autocast's", of_autocast_);
-    std::printf("%s %s: %s%d tensors, worst %s%s\n", passed() ? "passed" : "failed", file.name().c_str(),
-                of_bf16_ ? "bf16, " : "", tensors_, tensors_ ? line(worst_).c_str() : "none", beside);
+    std::printf("%s %s: %s%d tensors, worst %s\n", passed() ? "passed" : "failed", file.name().c_str(),
+                of_bf16_ ? "bf16, " : "", tensors_, tensors_ ? line(worst_).c_str() : "none");
   }
 
  private:
@@ -96,7 +91,6 @@ class Comparison {
 
   const FileDeviations* of_bf16_ = nullptr;
   int tensors_ = 0;
-  double of_autocast_ = 0;
   Deviation worst_{};
   std::vector<std::string> problems_;
 };

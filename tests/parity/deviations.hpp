@@ -13,17 +13,12 @@
 
 namespace parity {
 
-/// ‖a − b‖ / ‖b‖ of a tensor.
-struct TorchDeviation {
-  double autocast;  ///< of PyTorch's bf16 as it is, with a residual stream in float
-  double tokens;    ///< with all tokens in bf16, as ours
-};
-/// By tensor.
-using FileDeviations = std::map<std::string, TorchDeviation>;
+/// ‖a − b‖ / ‖b‖ by tensor.
+using FileDeviations = std::map<std::string, double>;
 /// By file.
 using Deviations = std::map<std::string, FileDeviations>;
 
-/// Reads lines `# comment`, `FILE.safetensors`, and `AUTOCAST TOKENS TENSOR` for the tensors of the file before them.
+/// Reads lines `# comment`, `FILE.safetensors`, and `DEVIATION TENSOR` for the tensors of the file before them.
 /// @throws Error for another line
 inline Deviations read_deviations(const std::filesystem::path& path) {
   std::ifstream in(path);
@@ -32,15 +27,14 @@ inline Deviations read_deviations(const std::filesystem::path& path) {
   FileDeviations* file = nullptr;
   for (std::string line; std::getline(in, line);) {
     if (line.empty() || line[0] == '#') continue;
-    TorchDeviation d{};
+    double d = 0;
     int end = 0;
     if (line.ends_with(".safetensors"))
       file = &all[line];
-    else if (file && std::sscanf(line.c_str(), "%lf %lf %n", &d.autocast, &d.tokens, &end) == 2 && end > 0)
+    else if (file && std::sscanf(line.c_str(), "%lf %n", &d, &end) == 1 && end > 0)
       (*file)[line.substr(static_cast<std::size_t>(end))] = d;
     else
-      throw sra::Error(
-          sra::text(path.string(), ": expected FILE.safetensors or AUTOCAST TOKENS TENSOR, got \"", line, "\""));
+      throw sra::Error(sra::text(path.string(), ": expected FILE.safetensors or DEVIATION TENSOR, got \"", line, "\""));
   }
   return all;
 }

@@ -4,10 +4,7 @@
 torch_bf16.py GOLDENS...
 
 Computes what is in a folder of goldens with PyTorch, in float32, which must agree with them, and under bf16 autocast,
-and writes how far the latter deviates to bf16/FOLDER.txt beside this file: two numbers a tensor.
-
-autocast   as it is: the residual stream is float, since the position embedding is
-tokens     with all tokens in bf16, as the library has them
+and writes how far the latter deviates to bf16/FOLDER.txt beside this file.
 
 A deviation is one draw of all roundings: a loss may be near the exact one by chance, and whether AdamW's first step
 turns round where a gradient is nearly zero is chance, too.  So each number is the largest of DRAWS draws: the first of
@@ -76,18 +73,12 @@ class NormedAttention(sit_torch.Attention):
         return self.proj(y.transpose(1, 2).reshape(b, t, d))
 
 
-class TokensInBf16(sit_torch.SiT):
-    def embed(self, x, t, y):
-        tokens, condition = super().embed(x, t, y)
-        return tokens.bfloat16(), condition
-
-
-def build(cfg, bf16_tokens):
+def build(cfg):
     """The peer's model in the sizes of the goldens."""
     sit_torch.SIDE, sit_torch.PATCH = cfg["input_size"], cfg["patch_size"]
     sit_torch.CHANNELS, sit_torch.CLASSES = cfg["in_channels"], cfg["num_classes"]
     hidden, heads = cfg["hidden_size"], cfg["num_heads"]
-    model = (TokensInBf16 if bf16_tokens else sit_torch.SiT)(hidden, cfg["depth"], heads)
+    model = sit_torch.SiT(hidden, cfg["depth"], heads)
     if cfg.get("qk_norm"):
         for block in model.blocks:
             block.attn = NormedAttention(hidden, heads)
@@ -125,8 +116,8 @@ def norm(x):
 class Run:
     """What a folder's files have, computed in one type from one draw: tensors by file and name."""
 
-    def __init__(self, folder, draw, bf16=False, bf16_tokens=False):
-        self.folder, self.draw, self.bf16, self.bf16_tokens = folder, draw, bf16, bf16_tokens
+    def __init__(self, folder, draw, bf16=False):
+        self.folder, self.draw, self.bf16 = folder, draw, bf16
         self.weights = self.read("weights.safetensors")
         self.cfg = json.loads(self.weights.metadata["cfg"])
         self.values = {}
@@ -138,7 +129,7 @@ class Run:
         return torch.autocast("cpu", dtype=torch.bfloat16) if self.bf16 else contextlib.nullcontext()
 
     def load(self, prefix):
-        model = build(self.cfg, self.bf16_tokens)
+        model = build(self.cfg)
         state = {k[len(prefix) :]: v for k, v in self.weights.tensors.items() if k.startswith(prefix)}
         model.load_state_dict(state)
         return model
@@ -329,7 +320,7 @@ def check_float32(exact, golden, cfg):
 
 
 def measure(folder):
-    """Deviations of both kinds by file and tensor, and those of float32."""
+    """Deviations of bf16 by file and tensor, and those of float32."""
     largest = {}
     for draw in range(DRAWS):
         run = Run(folder, draw)
@@ -338,10 +329,8 @@ def measure(folder):
             golden = {key: Golden(os.path.join(folder, key[0]))[key[1]].double() for key in exact}
             worst = check_float32(exact, golden, run.cfg)
             exact = golden
-        kinds = [Run(folder, draw, bf16=True, bf16_tokens=tokens).run() for tokens in (False, True)]
-        kinds = [deviations(values, exact, run.cfg) for values in kinds]
-        for key in kinds[0]:
-            largest[key] = [max(kind[key], before) for kind, before in zip(kinds, largest.get(key, (0, 0)))]
+        for key, deviation in deviations(Run(folder, draw, bf16=True).run(), exact, run.cfg).items():
+            largest[key] = max(deviation, largest.get(key, 0))
     return largest, worst
 
 
@@ -351,12 +340,12 @@ def report(folder):
         print("# weights", hashlib.sha256(file.read()).hexdigest())
     today, isa = datetime.date.today(), torch.backends.cpu.get_cpu_capability()
     print(f"# PyTorch {torch.__version__} on a CPU with {isa}, {today}: tests/parity/torch_bf16.py")
-    print("# autocast, tokens: ||a - b|| / ||b|| of the tensor; of gradients that are zero: / ||whole gradient||")
+    print("# ||a - b|| / ||b|| of the tensor; of gradients that are zero: / ||whole gradient||")
     for file, (x, tensor) in worst.items():
         print(f"\n# float32 deviates by up to {x:.2g}: {tensor}\n{file}")
-        for (f, tensor), (autocast, tokens) in largest.items():
+        for (f, tensor), deviation in largest.items():
             if f == file:
-                print(f"{autocast:.2e} {tokens:.2e} {tensor}")
+                print(f"{deviation:.2e} {tensor}")
 
 
 def main():

@@ -71,10 +71,10 @@ struct Var;
 template <Context C, class S>
 using element_t = std::conditional_t<S::batched && S::rank == 3, typename C::type, typename C::wide>;
 
-/// The type of the residual stream [B, T, D], in which every block adds its results: that of the context.  The wide one is as
-/// right; docs/design.md says what it would cost and gain.
+/// The type of the residual stream [B, T, D], in which every block adds its results: the wide one, so that their roundings do not
+/// add up over blocks.  The context's own is right too; docs/design.md says what it gains and costs.
 template <Context C>
-using residual_t = typename C::type;
+using residual_t = typename C::wide;
 
 /// What Recording and Detached share.  A context belongs to one thread.
 template <Backend B, class T>
