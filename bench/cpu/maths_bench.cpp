@@ -1,5 +1,4 @@
-// [STRIDE [NAME]] largest errors of the elementary functions (those whose name begins so) over all floats, or every
-// STRIDE-th, for bench/results/maths.md
+// [STRIDE [NAME]] largest errors of the functions whose names begin so, over every STRIDE-th float (default: all)
 // SPDX-License-Identifier: MIT
 #include "../../tests/cpu/maths_errors.hpp"
 
