@@ -95,14 +95,16 @@ class Comparison:
                 self.fail(v, error)
 
     def screen(self, v):
-        """One sample of a variant; again if others disturbed it."""
+        """One sample of a variant; again if others disturbed it, or if a first one just misses the fastest."""
         for _ in range(3):
             self.turn([v])
             if v.failure:
                 return
-            if v.samples[-1][1] < QUIET:
+            near = SLOW * self.fastest < v.samples[-1][0] < HOPELESS * self.fastest
+            if v.samples[-1][1] < QUIET and not (near and len(v.samples) == 1):
                 break
-        v.settle([len(v.samples) - 1], disturbed=v.samples[-1][1] >= QUIET)
+        best = min(range(len(v.samples)), key=lambda i: v.samples[i][0])
+        v.settle([best], disturbed=v.samples[best][1] >= QUIET)
         if not v.ours:
             self.fastest = min(self.fastest, v.ms)
 
@@ -122,16 +124,18 @@ class Comparison:
         if not group and (not ours or ours.rounds):
             return
         turns = ([ours] if ours and ours.process else []) + group
+        if not turns:
+            return
         rounds = self.rounds or max(ROUNDS[0], min(ROUNDS[1], int(ROUNDS_LIMIT * 1e3 / sum(v.ms for v in turns))))
         for v in turns:
             v.samples = []
         for _ in range(rounds):
             self.turn([v for v in turns if not v.failure])
         turns = [v for v in turns if not v.failure]
-        quiet = [r for r in range(rounds) if all(v.samples[r][1] < QUIET for v in turns)]
+        quiet, enough = [r for r in range(rounds) if all(v.samples[r][1] < QUIET for v in turns)], min(3, rounds)
         for v in turns:
             v.rounds = rounds
-            v.settle(quiet if len(quiet) >= 3 else range(rounds), disturbed=len(quiet) < 3)
+            v.settle(quiet if len(quiet) >= enough else range(rounds), disturbed=len(quiet) < enough)
         for v in group:
             v.ours_ms = ours.ms if ours in turns else 0.0
             if not v.failure:
@@ -150,7 +154,10 @@ class Comparison:
         self.write_reference()
         ours, group, largest = next((v for v in variants if v.ours), None), [], 0
         for v in variants:
-            if v.eager and (v.eager.failure or v.eager.ms > HOPELESS * self.fastest):
+            if v.eager and v.eager.failure:
+                v.failure = "left out: eager, it failed"
+                continue
+            if v.eager and v.eager.ms > HOPELESS * self.fastest:
                 v.failure = f"left out: eager, it takes more than {HOPELESS} times PyTorch's fastest"
                 continue
             if group and available_bytes() < 2 * largest:
@@ -172,7 +179,7 @@ class Comparison:
                 group.append(v)
         self.measure(ours, group)
         if ours:  # the table says what the ratio is made of
-            if best := min((v for v in variants if v.ours_ms), key=lambda v: v.ms, default=None):
+            if best := min((v for v in variants if v.ours_ms and not v.failure), key=lambda v: v.ms, default=None):
                 ours.ms = best.ours_ms
             self.leave(ours)
         shutil.rmtree(self.folder)

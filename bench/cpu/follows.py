@@ -26,9 +26,11 @@ def row(*cells):
 
 def main():
     a, b = map(read, sys.argv[1:])
-    if [line["step"] for line in a] != list(range(1, len(b) + 1)) or len(a) != len(b):
+    steps = list(range(1, len(a) + 1))
+    if any([line["step"] for line in run] != steps for run in (a, b)):
         raise SystemExit("follows: expected a line for every update in both logs, as train_images --log 1 writes them")
-    differences = {name: [abs(y[key] / x[key] - 1) for x, y in zip(a, b)] for name, key in COLUMNS.items()}
+    columns = {name: key for name, key in COLUMNS.items() if all(line[key] for line in a)}  # no alignment: it is 0
+    differences = {name: [abs(y[key] / x[key] - 1) for x, y in zip(a, b)] for name, key in columns.items()}
     row("updates", "loss A", "loss B", "difference", "gradient's norm A", "gradient's norm B", "difference")
     row(*["---"] * 7)
     for first in range(0, len(a), EVERY):
@@ -41,7 +43,7 @@ def main():
     print()
     row("all updates", "mean difference", "worst", "at update", "difference of the means")
     row(*["---"] * 5)
-    for name, key in COLUMNS.items():
+    for name, key in columns.items():
         d = differences[name]
         bias = mean([line[key] for line in b]) / mean([line[key] for line in a]) - 1
         row(name, f"{100 * mean(d):.2f} %", f"{100 * max(d):.2f} %", str(d.index(max(d)) + 1), f"{100 * bias:+.2f} %")

@@ -103,7 +103,7 @@ class Page:
         return max(filter(None, [self.fma(threads, isa)] + ([] if wide else halves)), default=None)
 
     def attention_table(self, type):
-        """Beside the peak, the limit of attention: its multiply-adds and its e^x one after the other, or its bytes."""
+        """Beside the peak, the limit of attention: its multiply-adds and its 2^x one after the other, or its bytes."""
         rows = defaultdict(dict)
         for k in self.sizes["kernels"]:
             if (k["group"], k["type"]) != ("attention", type):
@@ -212,7 +212,7 @@ memory that holds them.
         text += f"""
 ## Attention, {self.threads} threads
 
-The limit is the slower of the bytes, as above, and of multiply-adds at the peak followed by one e^x for every score,
+The limit is the slower of the bytes, as above, and of multiply-adds at the peak followed by one 2^x for every score,
 of which all threads compute {self.sizes["exponentials"]:.2g} billion a second.
 
 """

@@ -19,6 +19,9 @@ namespace {
 constexpr auto op = [](auto x, auto shift, auto scale) { return modulated_norm(x, shift, scale); };
 /// With an eps as large as the variance, so that gradients see it.
 constexpr auto op_eps = [](auto x, auto shift, auto scale) { return modulated_norm(x, shift, scale, 0.5f); };
+constexpr auto of_stream = [](auto x, auto shift, auto scale) {
+  return modulated_norm(residual(x), shift, scale, 0.5f);
+};
 constexpr auto affine = [](auto x, auto weight, auto bias) { return affine_norm(x, weight, bias); };
 constexpr auto affine_eps = [](auto x, auto weight, auto bias) { return affine_norm(x, weight, bias, 0.5f); };
 
@@ -35,11 +38,11 @@ View<const std::int32_t, Shape<dynamic, T>> groups(index_t batch) {
 }
 
 /// Both results of the residual norm, each with a gradient of its own.
-constexpr auto residual = [](auto x, auto gate, auto branch, auto shift, auto scale) {
+constexpr auto both = [](auto x, auto gate, auto branch, auto shift, auto scale) {
   const auto [sum, norm] = residual_modulated_norm(x, gate, branch, shift, scale, 0.5f);
   return 0.5 * sum + norm * norm;
 };
-constexpr auto residual_definition = [](auto x, auto gate, auto branch, auto shift, auto scale) {
+constexpr auto both_definition = [](auto x, auto gate, auto branch, auto shift, auto scale) {
   const auto sum = eval(x + gate * branch);
   const auto norm = modulated_norm(sum, shift, scale, 0.5f);
   return 0.5 * sum + norm * norm;
@@ -47,12 +50,12 @@ constexpr auto residual_definition = [](auto x, auto gate, auto branch, auto shi
 template <index_t G>
 constexpr auto grouped_residual = [](auto x, auto gate, auto branch, auto shift, auto scale) {
   const auto map = groups<decltype(x)::shape::extent(1), G>(x.batch());
-  return residual(x, grouped(gate, map), branch, grouped(shift, map), grouped(scale, map));
+  return both(x, grouped(gate, map), branch, grouped(shift, map), grouped(scale, map));
 };
 template <index_t G>
-constexpr auto grouped_residual_definition = [](auto x, auto gate, auto branch, auto shift, auto scale) {
+constexpr auto grouped_both_definition = [](auto x, auto gate, auto branch, auto shift, auto scale) {
   const auto map = groups<decltype(x)::shape::extent(1), G>(x.batch());
-  return residual_definition(x, grouped(gate, map), branch, grouped(shift, map), grouped(scale, map));
+  return both_definition(x, grouped(gate, map), branch, grouped(shift, map), grouped(scale, map));
 };
 
 /// The op with shift and scale [B, G, D].
@@ -122,10 +125,10 @@ void with_residual(auto op, auto definition, auto check, Draw draw = {}) {
         argument<S>(2, 2), argument<Shape<dynamic, T, D>>(2, 3), argument<S>(2, 4), argument<S>(2, 5));
 }
 void each_residual(auto check) {
-  with_residual<Shape<dynamic, 3>, 1, 3>(residual, residual_definition, check);
-  with_residual<Shape<dynamic, 12>, 4, 12>(residual, residual_definition, check, {.gap = 5});
-  with_residual<Shape<dynamic, 130>, 9, 130>(residual, residual_definition, check);
-  with_residual<Shape<dynamic, 2, 67>, 3, 67>(grouped_residual<2>, grouped_residual_definition<2>, check);
+  with_residual<Shape<dynamic, 3>, 1, 3>(both, both_definition, check);
+  with_residual<Shape<dynamic, 12>, 4, 12>(both, both_definition, check, {.gap = 5});
+  with_residual<Shape<dynamic, 130>, 9, 130>(both, both_definition, check);
+  with_residual<Shape<dynamic, 2, 67>, 3, 67>(grouped_residual<2>, grouped_both_definition<2>, check);
 }
 
 template <class X>
@@ -187,7 +190,7 @@ BOOST_AUTO_TEST_CASE(residual_norm_is_a_sum_and_its_norm) {
     ignores_constants(op, operands...);
   });
   with_residual<Shape<dynamic, 130>, 9, 130>(
-      residual, residual_definition,
+      both, both_definition,
       [](auto op, auto, const Accuracy&, const auto&... operands) { bf16_agrees(op, 2, 1, operands...); });
 }
 
@@ -195,11 +198,11 @@ BOOST_AUTO_TEST_CASE(residual_norm_is_a_sum_and_its_norm) {
 BOOST_AUTO_TEST_CASE(residual_norm_of_a_value_that_is_used_elsewhere) {
   const auto op = [](auto x, auto gate, auto branch, auto shift, auto scale) {
     const auto y = eval(x * 2);
-    return residual(y, gate, branch, shift, scale) + y * branch;
+    return both(y, gate, branch, shift, scale) + y * branch;
   };
   const auto definition = [](auto x, auto gate, auto branch, auto shift, auto scale) {
     const auto y = eval(x * 2);
-    return residual_definition(y, gate, branch, shift, scale) + y * branch;
+    return both_definition(y, gate, branch, shift, scale) + y * branch;
   };
   with_residual<Shape<dynamic, 20>, 5, 20>(
       op, definition, [](auto with, auto unfused, const Accuracy& accuracy, const auto&... operands) {
@@ -255,6 +258,16 @@ BOOST_AUTO_TEST_CASE(bf16_loses_what_its_roundings_do) {
   each_affine_shape([](const Accuracy&, const auto& x, const auto& weight, const auto& bias) {
     bf16_agrees(affine_eps, 1.1, 1, x, weight, bias);
   });
+  // As training has it, the stream is float: its gradient is rounded once, when it becomes that of the operand.
+  each_shape([](const Accuracy&, const auto& x, const auto& shift, const auto& scale) {
+    bf16_agrees(of_stream, 1.1, 1, x, shift, scale);
+  });
+  const auto norm_of_sum = [](auto x, auto gate, auto branch, auto shift, auto scale) {
+    return both(residual(x), gate, branch, shift, scale);
+  };
+  with_residual<Shape<dynamic, 130>, 9, 130>(
+      norm_of_sum, both_definition,
+      [](auto op, auto, const Accuracy&, const auto&... operands) { bf16_agrees(op, 2, 1, operands...); });
 }
 
 BOOST_AUTO_TEST_CASE(accumulates_when_used_twice) {
@@ -276,6 +289,10 @@ BOOST_AUTO_TEST_CASE(each_gradient_may_be_ignored) {
 BOOST_AUTO_TEST_CASE(has_the_same_bits_for_any_thread_count) {
   same_bits_for_any_thread_count(op, argument<Shape<dynamic, 70, 130>>(6, 1), argument<Shape<dynamic, 130>>(6, 2),
                                  argument<Shape<dynamic, 130>>(6, 3));
+  with_residual<Shape<dynamic, 130>, 70, 130>(both, both_definition,
+                                              [](auto two, auto, const Accuracy&, const auto&... operands) {
+                                                same_bits_for_any_thread_count(two, operands...);
+                                              });
   same_bits_for_any_thread_count(affine, argument<Shape<dynamic, 600, 72>>(5, 1),
                                  argument<Shape<72>>(1, 2, {.parameter = true}),
                                  argument<Shape<72>>(1, 3, {.parameter = true}));

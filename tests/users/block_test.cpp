@@ -44,7 +44,7 @@ struct Model {
         f("last", self.last);
   }
 
-  auto embed(auto x) const { return patches(x); }
+  auto embed(auto x) const { return residual(patches(x)); }
   template <class W>
   auto condition(auto& context, sra::View<const W, sra::Shape<sra::dynamic>> t, Condition::View y) const {
     return eval(silu(labels(times(context, t), y)));
@@ -71,6 +71,12 @@ BOOST_AUTO_TEST_SUITE(block)
 
 BOOST_AUTO_TEST_CASE(trains_three_steps_with_the_librarys_alignment) {
   sra::Trainer<lab::Model, sra::SRALoss<sra::Layer<1>, sra::Layer<2>>> trainer{
+      {.batch = 6, .threads = 2, .quiet = true}};
+  lab::train_three_steps(trainer, "blocks.0.");
+}
+
+BOOST_AUTO_TEST_CASE(trains_three_steps_in_bf16) {
+  sra::Trainer<lab::Model, sra::SRALoss<sra::Layer<1>, sra::Layer<2>>, sra::Cpu, sra::bf16> trainer{
       {.batch = 6, .threads = 2, .quiet = true}};
   lab::train_three_steps(trainer, "blocks.0.");
 }

@@ -9,6 +9,7 @@
 #include <sra/diffusion/flow_matching.hpp>
 
 #include <cstddef>
+#include <type_traits>
 
 namespace sra {
 
@@ -42,7 +43,6 @@ class Pass {
   using T = typename C::type;
   using W = typename C::wide;
   using Feature = Var<residual_t<C>, typename Model::TokenShape, C>;
-  using Target = Var<T, typename Model::TokenShape, C>;
   using Image = Var<W, typename Model::ImageShape, C>;
   using Times = View<const W, Shape<dynamic>>;
 
@@ -70,7 +70,10 @@ class Pass {
   const Inputs& inputs() const { return inputs_; }
 
   /// Keeps the student's features that were asked for; called after each block.
-  void on_block(int i, Feature x) {
+  template <Variable X>
+  void on_block(int i, X x) {
+    static_assert(std::is_same_v<X, Feature>,
+                  "Pass: what a model hands to on_block must be [B, T, D] of residual_t<Context>");
     for (std::size_t k = 0; k < N; ++k)
       if (taps_.index[k] == i) kept_[k] = {x.value, x.slot};
   }
@@ -84,12 +87,12 @@ class Pass {
   }
 
   /// The EMA teacher's residual stream after a layer, at times of its own: same images, same noise, same dropped condition.
-  /// Runs the blocks 1 … layer and no more, without a tape.  @return [B, T, D] of the context's type, a constant
+  /// Runs the blocks 1 … layer and no more, without a tape.  @return [B, T, D], a constant
   template <LayerLike L, class Time>
-  Target teacher(L layer, Time time) const {
+  Feature teacher(L layer, Time time) const {
     using Quiet = Detached<typename C::backend_type, T>;
     Quiet quiet(context_.workspace(), teacher_);
-    Target kept = make<T>(context_, features_shape()).stop_gradient();
+    Feature kept = make<residual_t<C>>(context_, features_shape()).stop_gradient();
     const Arena::Mark before = context_.workspace().activations.mark();
     Times t = inputs_.teacher_times;
     if (!t.data) {

@@ -149,19 +149,18 @@ struct SoftmaxRows {
     for (index_t i = 0; i < lanes; ++i) largest[i] = lowest, sum[i] = 0;
     for (index_t j = 0; j < scores.columns; j += lanes)
       for (index_t i = 0; i < lanes; ++i) largest[i] = maths::select(s[j + i] > largest[i], s[j + i], largest[i]);
-    const T top = max_block(largest) * base;
-    const T from = top > lowest ? top : T(0);  // no visible key: 2^-inf = 0 everywhere
+    const T top = max_block(largest), from = top > lowest ? top : T(0);  // no visible key: 2^-inf = 0 everywhere
     for (index_t j = 0; j < scores.columns; j += lanes) {
       T a[lanes];
       for (index_t i = 0; i < lanes; ++i) {
-        a[i] = maths::exp2_up_to_127(s[j + i] * base - from);
+        a[i] = maths::exp2_up_to_127((s[j + i] - from) * base);
         sum[i] += a[i];
       }
       store_block(reinterpret_cast<To*>(s) + j, a, lanes);  // at or before what has been read
     }
     const T total = sum_block(sum);
     one_over[r] = total == 0 ? T(0) : 1 / total;
-    lse[r] = total == 0 ? std::numeric_limits<T>::infinity() : from + std::log2(total);
+    lse[r] = total == 0 ? std::numeric_limits<T>::infinity() : from * base + std::log2(total);
   }
 };
 
@@ -194,7 +193,7 @@ struct SoftmaxPullRows {
     for (index_t j = 0; j < scores.columns; j += lanes) {
       T p[lanes], ds[lanes];
       for (index_t i = 0; i < lanes; ++i) {
-        p[i] = maths::exp2_up_to_127(s[j + i] * base - shift);
+        p[i] = maths::exp2_up_to_127(maths::detail::at_most(T(1), s[j + i] * base - shift));  // 0 but for rounding
         ds[i] = p[i] * (d[j + i] - mean) * scale;
       }
       store_block(reinterpret_cast<U*>(s) + j, p, lanes);
@@ -247,7 +246,7 @@ struct PutRows {
 /// key gets o = 0.
 /// @param o head h of token t of sample s starts at o + s * o_sample + t * o_token + h * width
 /// @param lse [samples, heads, queries], kept for backward: log2 of the sum of 2^(scale log2(e) q k); +inf where no key
-/// is seen Workspace: at most 65,536 scores (or 16 rows of them) and packed k or v per worker.  Same bits for any
+/// is seen.  Workspace: some 65,536 scores (or 16 rows of them) and packed k or v per worker.  Same bits for any
 /// number of threads.
 template <class T>
 void attention_forward(Cpu& cpu, T* o, index_t o_token, index_t o_sample, wide_t<T>* lse,

@@ -51,8 +51,8 @@ void mean_distances(View<T, S> y, const W* cosines, index_t count) {
 }
 
 /// |a|, |b|, a·b of every token, as [rows, 3], and the tokens' cosines.
-template <class W, class T, class S>
-void cosines_of_rows(Cpu& cpu, W* stats, W* cosines, View<T, S> a, View<T, S> b, W eps) {
+template <class W, class A, class B, class S>
+void cosines_of_rows(Cpu& cpu, W* stats, W* cosines, View<A, S> a, View<B, S> b, W eps) {
   for_rows(cpu, a.shape.rows(), rows_per_task(S::width), [=](index_t begin, index_t end, int) {
     for (index_t r = begin; r < end; ++r) {
       W u[lanes], v[lanes], uu[lanes], vv[lanes], uv[lanes];
@@ -72,8 +72,8 @@ void cosines_of_rows(Cpu& cpu, W* stats, W* cosines, View<T, S> a, View<T, S> b,
 }
 
 /// |a|, |b|, a·b of every feature, as [B, 3, D], and the features' cosines.
-template <class W, class T, class S>
-void cosines_of_columns(Cpu& cpu, W* stats, W* cosines, View<T, S> a, View<T, S> b, W eps) {
+template <class W, class A, class B, class S>
+void cosines_of_columns(Cpu& cpu, W* stats, W* cosines, View<A, S> a, View<B, S> b, W eps) {
   constexpr index_t blocks = (S::width + lanes - 1) / lanes;
   for_tasks(cpu, a.shape.samples() * blocks, [=](index_t task, index_t, int) {
     const index_t sample = task / blocks, i = task % blocks * lanes, count = columns_left<S::width>(i);
@@ -101,13 +101,13 @@ void cosines_of_columns(Cpu& cpu, W* stats, W* cosines, View<T, S> a, View<T, S>
 
 /// y = the mean of 1 − cos(a, b) over the tokens of a sample (the features, if OverTokens).  Reads a and b once.
 /// @param stats |a|, |b|, a·b: [B, T, 3], or [B, 3, D] if OverTokens
-template <bool OverTokens, ContextOn<Cpu> C, class W, class R, class T, class S>
-void cosine_forward(C& context, View<W, R> y, W* stats, View<T, S> a, View<T, S> b, double eps) {
+template <bool OverTokens, ContextOn<Cpu> C, class W, class R, class A, class B, class S>
+void cosine_forward(C& context, View<W, R> y, W* stats, View<A, S> a, View<B, S> b, double eps) {
   constexpr index_t each = OverTokens ? S::width : S::sample_rows;
   const Arena::Mark before = context.workspace().activations.mark();
   W* cosines = context.template take<W>(a.shape.samples() * each);
   const double size = double(a.shape.size());
-  launch(context, "cosine_forward", {2 * size * sizeof(T), 6 * size}, [&](Cpu& cpu) {
+  launch(context, "cosine_forward", {size * (sizeof(A) + sizeof(B)), 6 * size}, [&](Cpu& cpu) {
     if constexpr (OverTokens)
       detail::cosines_of_columns(cpu, stats, cosines, a, b, static_cast<W>(eps));
     else
@@ -118,14 +118,14 @@ void cosine_forward(C& context, View<W, R> y, W* stats, View<T, S> a, View<T, S>
 }
 
 /// The gradients of both operands; each may be ignored.  Reads a and b once.
-template <bool OverTokens, ContextOn<Cpu> C, class W, class R, class T, class S>
-void cosine_backward(C& context, View<const W, R> dy, W* stats, View<T, S> a, View<T, S> b, double eps, Grad<T, S> da,
-                     Grad<T, S> db) {
+template <bool OverTokens, ContextOn<Cpu> C, class W, class R, class A, class B, class S>
+void cosine_backward(C& context, View<const W, R> dy, W* stats, View<A, S> a, View<B, S> b, double eps, Grad<A, S> da,
+                     Grad<B, S> db) {
   if (!da && !db) return;
   constexpr index_t each = OverTokens ? S::width : S::sample_rows, blocks = (S::width + lanes - 1) / lanes;
   const double size = double(a.shape.size());
   // A task is a block of columns of a sample: all rows for one set of factors, or new factors for every row.
-  launch(context, "cosine_backward", {4 * size * sizeof(T), 6 * size}, [&](Cpu& cpu) {
+  launch(context, "cosine_backward", {2 * size * (sizeof(A) + sizeof(B)), 6 * size}, [&](Cpu& cpu) {
     const bool add_a = da.mode == GradMode::accumulate, add_b = db.mode == GradMode::accumulate;
     const index_t grain = std::max<index_t>(1, 256 / S::sample_rows);
     for_rows(cpu, a.shape.samples() * blocks, grain, [=](index_t begin, index_t end, int) {

@@ -41,9 +41,8 @@ struct Epilogue {
   index_t gelu_row_stride = 0;
   const T* slope_at = nullptr;  ///< [M, N]
   index_t slope_row_stride = 0;
-  wide_t<T>* column_sums =
-      nullptr;  ///< [N]: the sums over blocks of rows, added up in order in double.  Not in gemm_serial.
-  bool add_column_sums = false;  ///< to what is there
+  wide_t<T>* column_sums = nullptr;  ///< [N]: over blocks of rows, then in order in double; not in gemm_serial
+  bool add_column_sums = false;      ///< to what is there
 
   explicit operator bool() const { return bias || gelu || slope_at || column_sums; }
 };
@@ -184,6 +183,9 @@ struct Product {
 
   index_t tallest() const { return factors.kernels.tiles[0].rows; }
   index_t blocks() const { return row_blocks * column_blocks; }
+  /// Blocks below each other come one after the other: their part of B stays in the second-level cache.
+  index_t row_block(index_t which) const { return which % row_blocks; }
+  index_t column_block(index_t which) const { return which / row_blocks; }
   index_t inner() const { return factors.a.columns; }
   index_t steps() const { return std::max<index_t>(1, (inner() + depth - 1) / depth); }
   /// Steps for which B is packed at once: sums that C itself holds are fetched again for the next.
@@ -221,15 +223,15 @@ struct Product {
     std::fill(packed + round_up(k, factors.unit) / factors.unit * width, packed + factors.units(k) * width, W{});
   }
 
-  /// Numbers in the sums of columns, a row for every block of rows.
-  index_t partial_sums() const { return epilogue.column_sums ? row_blocks * c.columns : 0; }
+  /// Numbers in the sums of columns, a row for every block of rows; blocks have 56 rows at least, but for the last one.
+  index_t partial_sums() const { return epilogue.column_sums ? (c.rows / 56 + 1) * c.columns : 0; }
 
   /// Adds the products of the steps [first, first + count) to one block of C and, after the last, finishes it.
   void block(const W* packed, index_t first, index_t count, index_t which, std::byte* workspace,
              W* partial = nullptr) const {
     W* const sums = reinterpret_cast<W*>(workspace + packed_a());
     const TileKernels<W>& kernels = factors.kernels;
-    const index_t row_begin = which / column_blocks * block_rows, row_end = std::min(c.rows, row_begin + block_rows);
+    const index_t row_begin = row_block(which) * block_rows, row_end = std::min(c.rows, row_begin + block_rows);
     index_t configured = 0;
     for (index_t step = first; step < first + count; packed += packed_step(step), ++step)
       for (index_t row = row_begin, tall = 0; row < row_end; row += tall) {
@@ -255,7 +257,7 @@ struct Product {
       a.pack(panel, pitch, rows, k, left, a.column_stride, a.row_stride);
       left = panel, left_row = factors.a_by_rows ? pitch : 1, left_step = factors.a_by_rows ? 1 : pitch;
     }
-    const index_t column_block = which % column_blocks, begin = column_block * block_panels;
+    const index_t begin = column_block(which) * block_panels;
     const index_t last = std::min(panels, begin + block_panels);
     for (index_t p = begin; p < last; ++p) {
       const W* right = packed + p * width * units;
@@ -273,17 +275,17 @@ struct Product {
       } else {
         const index_t pitch = block_panels * width;
         tile.function(units, left, left_row, left_step, right,
-                      sums + (row - which / column_blocks * block_rows) * pitch + (p - begin) * width, pitch, step > 0);
+                      sums + (row - row_block(which) * block_rows) * pitch + (p - begin) * width, pitch, step > 0);
       }
     }
   }
 
   /// The epilogue and the type of C for one block, whose sums are complete.
   void finish(index_t which, const W* sums, W* partial) const {
-    const index_t row = which / column_blocks * block_rows, row_end = std::min(c.rows, row + block_rows);
-    const index_t pitch = block_panels * factors.kernels.columns, column = which % column_blocks * pitch;
+    const index_t row = row_block(which) * block_rows, row_end = std::min(c.rows, row + block_rows);
+    const index_t pitch = block_panels * factors.kernels.columns, column = column_block(which) * pitch;
     const index_t column_end = std::min(c.columns, column + pitch);
-    W* const column_sums = partial + (epilogue.column_sums ? which / column_blocks * c.columns : 0);
+    W* const column_sums = partial + (epilogue.column_sums ? row_block(which) * c.columns : 0);
     if (epilogue.column_sums) std::fill(column_sums + column, column_sums + column_end, W(0));
     run_as(isa, row, row_end, 0,
            [=, to = c, e = epilogue, add = accumulate && !direct](index_t begin, index_t end, int) {
@@ -336,14 +338,18 @@ struct Product {
 /// operand of bf16, the other one is rounded to bf16 too, and amx sums 32 numbers of a piece at a time; everywhere else
 /// bf16 is widened.
 /// @param c [M, N], unit column stride  @param a [M, K]  @param b [K, N], each with unit stride along rows or columns
-/// (any other strides are right, but slow)  @param epilogue bias [N], gelu and slope_at [M, N].  K = 0 counts as a product of zeros.
-/// Uses shared scratch of 384 N elements, or K N if C is bf16.  Not for use inside a loop of the same Threads: see
-/// gemm_serial.
+/// (any other strides are right, but slow)  @param epilogue bias [N], gelu and slope_at [M, N].  K = 0 counts as a
+/// product of zeros.  Uses shared scratch of 384 N elements, or K N if C is bf16, and N for every 56 rows if columns are
+/// summed.  Not for use inside a loop of the same Threads: see gemm_serial.
 template <class T, class A, class B>
 void gemm(Cpu& cpu, Matrix<T> c, Matrix<A> a, Matrix<B> b, GradMode mode,
           std::type_identity_t<Epilogue<T>> epilogue = {}) {
   using W = wide_t<T>;
-  if (mode == GradMode::ignore || c.rows == 0 || c.columns == 0) return;
+  if (mode == GradMode::ignore || c.columns == 0) return;
+  if (c.rows == 0) {
+    if (epilogue.column_sums && !epilogue.add_column_sums) std::fill_n(epilogue.column_sums, c.columns, W(0));
+    return;
+  }
   const detail::Product<T> product(cpu.isa(), c, a, b, mode == GradMode::accumulate, epilogue);
   const std::size_t packed_bytes = round_up(product.packed_b(), alignment_bytes);
   std::byte* const shared =

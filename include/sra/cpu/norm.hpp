@@ -133,7 +133,9 @@ void norm_backward(C& context, View<const T, S> dy, const W* stats, View<TX, S> 
   const index_t per_task = detail::norm_samples_per_task<S>(shared);
   const index_t tasks = (x.shape.samples() + per_task - 1) / per_task;
   W* sums = context.template take<W>(std::max<index_t>(1, tasks) * groups * kinds * D);
-  launch(context, "norm_backward", {(branch ? 5.0 : 3.0) * double(x.shape.size()) * sizeof(T), 0}, [&](Cpu& cpu) {
+  const double bytes = sizeof(T) + 2.0 * sizeof(TX) + (dx.mode == GradMode::accumulate ? sizeof(TX) : 0) +
+                       (branch ? 2.0 * sizeof(T) : 0.0);
+  launch(context, "norm_backward", {bytes * double(x.shape.size()), 0}, [&](Cpu& cpu) {
     const index_t samples = x.shape.samples();
     for_tasks(cpu, tasks, [=](index_t begin, index_t end, int) {
       for (index_t task = begin; task < end; ++task) {

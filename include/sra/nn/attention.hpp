@@ -57,7 +57,7 @@ struct Attention {
 
   /// @param x [B, T, D]  @param mask NoMask or SameGroup  @return [B, T, D]
   template <Variable X, class Mask = NoMask>
-  X operator()(X x, Mask mask = {}) const {
+  auto operator()(X x, Mask mask = {}) const {
     return proj(self_attention<Heads>(qkv(x), mask));
   }
 };
@@ -77,7 +77,7 @@ struct Attention<Width, Heads, true> {
   }
 
   template <Variable X, class Mask = NoMask>
-  X operator()(X x, Mask mask = {}) const {
+  auto operator()(X x, Mask mask = {}) const {
     auto [q, k, v] = split<3>(qkv(x));                             // each [B, T, D]
     return proj(attention<Heads>(q_norm(q), k_norm(k), v, mask));  // [B, T, D]
   }

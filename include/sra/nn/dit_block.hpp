@@ -34,6 +34,7 @@ struct DiTBlock {
   template <Variable X, Variable M, class Mask = NoMask>
   X operator()(X x, M m, Mask mask = {}, detail::NormView<X> norms = {}) const {
     static_assert(X::shape::width == Hidden, "DiTBlock<Hidden, ...>: the width of the tokens must equal Hidden");
+    if constexpr (X::context_type::recording && !remakes_norms) norms = {};   // both norms are kept
     const auto [shift1, scale1, gate1, shift2, scale2, gate2] = split<6>(m);  // each [B, D]
 
     const auto n1 = modulated_norm(x, shift1, scale1, norm_eps, norms);

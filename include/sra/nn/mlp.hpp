@@ -20,7 +20,7 @@ struct Mlp {
 
   /// @tparam Remake see feed_forward  @param x [B, T, D]  @return [B, T, D]
   template <bool Remake = false, Variable X>
-  X operator()(X x) const {
+  auto operator()(X x) const {
     auto& c = x.context();
     return feed_forward<Remake>(x, weight(c, fc1.weight), leaf(c, fc1.bias), weight(c, fc2.weight), leaf(c, fc2.bias));
   }

@@ -15,18 +15,14 @@ template <bool OverTokens, Variable A, Variable B>
 auto cosine(A a, B b, double eps) {
   using S = typename A::shape;
   using Wide = typename A::context_type::wide;
-  constexpr bool one_type = std::is_same_v<typename A::type, typename B::type>;
-  static_assert(one_type, "cosine_features, cosine_tokens: a and b must be of one type");
-  if constexpr (one_type) {
-    auto y = make<Wide>(a.context(), Shape<dynamic>{a.batch()});
-    Wide* stats = a.context().template take<Wide>(3 * a.batch() * (OverTokens ? S::width : S::sample_rows));
-    cosine_forward<OverTokens>(a.context(), y.value, stats, a.value, b.value, eps);
-    return record(y, [=](auto& context, auto dy) {
-      const auto da = a.grad();
-      const auto db = b.grad();
-      cosine_backward<OverTokens>(context, dy, stats, a.value, b.value, eps, da, db);
-    });
-  }
+  auto y = make<Wide>(a.context(), Shape<dynamic>{a.batch()});
+  Wide* stats = a.context().template take<Wide>(3 * a.batch() * (OverTokens ? S::width : S::sample_rows));
+  cosine_forward<OverTokens>(a.context(), y.value, stats, a.value, b.value, eps);
+  return record(y, [=](auto& context, auto dy) {
+    const auto da = a.grad();
+    const auto db = b.grad();
+    cosine_backward<OverTokens>(context, dy, stats, a.value, b.value, eps, da, db);
+  });
 }
 
 }  // namespace detail

@@ -23,7 +23,7 @@ auto feed_forward(X x, W1 w1, B1 b1, W2 w2, B2 b2) {
   auto y = make<element_t<typename X::context_type, Out>>(context, Out{x.batch()});
   const auto before = context.template tensor<T>(Hidden{x.batch()});
   const Arena::Mark kept = stack.mark();
-  const auto after = context.template tensor<T>(Hidden{x.batch()});
+  const auto after = X::context_type::recording ? context.template tensor<T>(Hidden{x.batch()}) : before;
   linear_gelu_forward(context, after, before, x.value, w1.value, b1.value);
   linear_forward(context, y.value, after, w2.value, b2.value);
   if constexpr (Remake) stack.pop(kept);

@@ -31,12 +31,13 @@ constexpr void check_modulation() {
                 "modulated_norm: shift and scale must be per sample, [B, D], or grouped, [B, G, D]");
 }
 
-/// A norm's result: of the context's type, whatever that of x is.
+/// A norm's result, whatever the type of x is.
 template <Variable X>
-using NormView = View<typename X::context_type::type, typename X::shape>;
+using NormView = View<element_t<typename X::context_type, typename X::shape>, typename X::shape>;
 template <Variable X>
 auto norm_of(X x, NormView<X> into) {
-  return into.data ? input(x.context(), into) : make<typename X::context_type::type>(x.context(), x.value.shape);
+  using T = element_t<typename X::context_type, typename X::shape>;
+  return into.data ? input(x.context(), into) : make<T>(x.context(), x.value.shape);
 }
 
 }  // namespace detail
@@ -44,7 +45,7 @@ auto norm_of(X x, NormView<X> into) {
 /// y = (x − mean) · rstd · (1 + scale) + shift over the last extent, biased variance.  DiT, arXiv:2212.09748, §3.2 (adaLN).
 /// @param x [B, T, D]  @param shift, scale [B, D] or grouped [B, G, D]  @param eps added to the variance
 /// @param into where the result goes; none: memory of its own.  See remake_norm
-/// @return [B, T, D] of the context's type.  Keeps x, mean and rstd (8 bytes a row).  Sums in the wide type, sums over tokens
+/// @return [B, T, D] of the context's type (element_t).  Keeps x, mean and rstd (8 bytes a row).  Sums in the wide type, sums over tokens
 /// in order.
 template <Variable X, LeafLike S>
 auto modulated_norm(X x, S shift, S scale, float eps = 1e-6f, detail::NormView<X> into = {}) {
@@ -90,6 +91,8 @@ auto residual_modulated_norm(X x, S gate, Y branch, S shift, S scale, float eps 
                              detail::NormView<X> into = {}) {
   using Out = typename X::shape;
   detail::check_modulation<Out, S>();
+  constexpr bool fits = std::is_same_v<View<typename Y::type, typename Y::shape>, detail::NormView<X>>;
+  static_assert(fits, "residual_modulated_norm: the branch must be of the shape of x and the type that linear makes");
   detail::batch_of(x, gate, branch, shift, scale);
   const X sum = x.like();
   const auto y = detail::norm_of(x, into);
