@@ -76,7 +76,7 @@ double difference(const Matrix<float>& c, double times, const Matrix<bf16>& a, c
       }
       const double allowed = std::numeric_limits<float>::epsilon() * (2 + std::sqrt(double(a.columns))) * scale;
       const double fraction = std::abs(sum - static_cast<double>(*c.at(i, j))) / allowed;
-      if (!(fraction <= worst)) worst = std::isnan(fraction) ? std::numeric_limits<double>::infinity() : fraction;
+      worst = worse(worst, fraction);
     }
   return worst;
 }
@@ -196,8 +196,7 @@ BOOST_FIXTURE_TEST_CASE(attention_agrees_with_attention_in_vectors, EmulatedTile
       for (std::size_t j = 0; j < tiles[i].size(); ++j) {
         const double x = static_cast<float>(tiles[i][j]), y = static_cast<float>(vectors[i][j]);
         largest = std::max(largest, std::abs(y));
-        if (const double e = std::abs(x - y); !(e <= worst))
-          worst = std::isnan(e) ? std::numeric_limits<double>::infinity() : e;
+        worst = worse(worst, std::abs(x - y));
       }
       BOOST_TEST(worst <= 0x1p-7 * largest);
     }

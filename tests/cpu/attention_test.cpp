@@ -162,7 +162,7 @@ double distance(const std::vector<T>& x, const std::vector<double>& exact, const
       continue;
     }
     const double e = static_cast<double>(x[i]) == exact[i] ? 0.0 : std::abs(static_cast<double>(x[i]) - exact[i]);
-    if (!(e <= worst)) worst = std::isnan(e) ? std::numeric_limits<double>::infinity() : e;
+    worst = worse(worst, e);
   }
   return worst;
 }

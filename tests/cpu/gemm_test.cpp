@@ -86,7 +86,7 @@ double error(Isa isa, const Matrix<T>& c, const Matrix<A>& a, const Matrix<B>& b
       if (std::is_same_v<T, bf16>) allowed += 1.002 * rounding<bf16> * std::abs(static_cast<double>(sum));
       const double e = static_cast<double>(std::abs(sum - number(*c.at(i, j))));
       const double fraction = e == 0 ? 0 : e / allowed;
-      if (!(fraction <= worst)) worst = std::isnan(fraction) ? std::numeric_limits<double>::infinity() : fraction;
+      worst = worse(worst, fraction);
     }
   return worst;
 }
@@ -166,7 +166,7 @@ void check_epilogue(Isa isa) {
       for (index_t j = 0; j < n; ++j) {
         const double x = number(*c.view.at(i, j));
         const double e = std::abs(number(*g.view.at(i, j)) - sra::maths::gelu(x)) / std::max(1.0, std::abs(x));
-        if (!(e <= worst)) worst = std::isnan(e) ? std::numeric_limits<double>::infinity() : e;
+        worst = worse(worst, e);
       }
     BOOST_TEST(worst <= allowed);
     BOOST_TEST(gaps_untouched(c));

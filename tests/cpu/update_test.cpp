@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: MIT
 #define BOOST_TEST_MODULE update
 #define BOOST_TEST_DYN_LINK
+#include "../worst_error.hpp"
+
 #include <sra/cpu/update.hpp>
 
 #include <boost/test/unit_test.hpp>
@@ -84,7 +86,7 @@ double distance(const std::vector<W>& x, const std::vector<double>& exact) {
   double worst = 0;
   for (std::size_t i = 0; i < x.size(); ++i) {
     const double e = std::abs(static_cast<double>(x[i]) - exact[i]);
-    if (!(e <= worst)) worst = std::isnan(e) ? std::numeric_limits<double>::infinity() : e;
+    worst = worse(worst, e);
   }
   return worst;
 }

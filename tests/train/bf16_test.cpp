@@ -49,9 +49,33 @@ void train(Trainer<T>& t, index_t steps) {
     if (step.every(1)) step.save();
 }
 
+/// Gradients of a model that makes again what R says.
+template <sra::Recompute R>
+std::vector<float> gradients() {
+  static constexpr sra::DiTConfig config = [] {
+    sra::DiTConfig c = Tiny::config;
+    c.recompute = R;
+    return c;
+  }();
+  using Model = sra::SiT<config, Tiny::Condition>;
+  sra::Trainer<Model, Align, sra::Cpu, bf16> trainer{{.batch = 8, .seed = 3, .threads = 1, .quiet = true}};
+  sra::test::randomise(trainer);
+  trainer.engine().store().invalidate();
+  const Samples<Model> data(8);
+  trainer.losses(data.all());
+  return sra::test::gradients_of(trainer);
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(bf16_training)
+
+BOOST_AUTO_TEST_CASE(what_is_made_again_has_the_same_bits) {
+  const auto all = gradients<sra::Recompute::none>();
+  BOOST_TEST((gradients<sra::Recompute::norm>() == all));
+  BOOST_TEST((gradients<sra::Recompute::norm_gelu>() == all));
+  BOOST_TEST((gradients<sra::Recompute::block>() == all));
+}
 
 // Each gradient passes some 20 roundings a block to 8 digits; they are independent, so that their sum grows as its root.
 BOOST_AUTO_TEST_CASE(losses_and_gradients_are_those_of_float_up_to_rounding) {

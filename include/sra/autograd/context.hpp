@@ -72,7 +72,7 @@ template <Context C, class S>
 using element_t = std::conditional_t<S::batched && S::rank == 3, typename C::type, typename C::wide>;
 
 /// The type of the residual stream [B, T, D], in which every block adds its results: the wide one, so that their roundings do not
-/// add up over blocks.  The context's own is right too; docs/design.md says what it gains and costs.
+/// add up over blocks; docs/design.md says what the context's own would gain and cost.
 template <Context C>
 using residual_t = typename C::wide;
 
