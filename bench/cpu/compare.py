@@ -142,13 +142,12 @@ class Comparison:
                 self.leave(v)
 
     def warm_up(self, v):
-        """From the start to the first step with the reference's weights."""
+        """From the start to the first step or sampling with the reference's weights, in which PyTorch may still compile."""
         say(f"  {v.name}, {v.threads} threads")
         self.start(v)
         self.check(v)
         v.process.ask("reset")
-        if self.case.mode == "step":
-            v.process.timed(self.case.mode)
+        v.process.timed(self.case.mode)
 
     def run(self, variants):
         self.write_reference()
