@@ -20,7 +20,7 @@ constexpr auto op = [](auto x, auto shift, auto scale) { return modulated_norm(x
 /// With an eps as large as the variance, so that gradients see it.
 constexpr auto op_eps = [](auto x, auto shift, auto scale) { return modulated_norm(x, shift, scale, 0.5f); };
 constexpr auto of_stream = [](auto x, auto shift, auto scale) {
-  return modulated_norm(residual(x), shift, scale, 0.5f);
+  return modulated_norm(residual_stream(x), shift, scale, 0.5f);
 };
 constexpr auto affine = [](auto x, auto weight, auto bias) { return affine_norm(x, weight, bias); };
 constexpr auto affine_eps = [](auto x, auto weight, auto bias) { return affine_norm(x, weight, bias, 0.5f); };
@@ -263,7 +263,7 @@ BOOST_AUTO_TEST_CASE(bf16_loses_what_its_roundings_do) {
     bf16_agrees(of_stream, 1.1, 1, x, shift, scale);
   });
   const auto norm_of_sum = [](auto x, auto gate, auto branch, auto shift, auto scale) {
-    return both(residual(x), gate, branch, shift, scale);
+    return both(residual_stream(x), gate, branch, shift, scale);
   };
   with_residual<Shape<dynamic, 130>, 9, 130>(
       norm_of_sum, both_definition,

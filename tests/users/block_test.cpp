@@ -44,7 +44,7 @@ struct Model {
         f("last", self.last);
   }
 
-  auto embed(auto x) const { return residual(patches(x)); }
+  auto embed(auto x) const { return residual_stream(patches(x)); }
   template <class W>
   auto condition(auto& context, sra::View<const W, sra::Shape<sra::dynamic>> t, Condition::View y) const {
     return eval(silu(labels(times(context, t), y)));

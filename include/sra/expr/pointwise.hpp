@@ -296,18 +296,18 @@ V eval(V v) {
 
 /// An expression or a value as a residual stream begins: of residual_t.  A value that is so already is itself.
 template <class Tree, class... L>
-auto residual(const Expr<Tree, L...>& e) {
+auto residual_stream(const Expr<Tree, L...>& e) {
   return e.leaves.apply([&](const auto&... leaf) {
     using C = std::remove_cvref_t<decltype(detail::first_context(leaf...))>;
     return evaluate<residual_t<C>, typename detail::ShapeOf<L...>::type>(e);
   });
 }
 template <Variable V>
-auto residual(V v) {
+auto residual_stream(V v) {
   if constexpr (std::is_same_v<typename V::type, residual_t<typename V::context_type>>)
     return v;
   else
-    return residual(v * 1);
+    return residual_stream(v * 1);
 }
 
 }  // namespace sra

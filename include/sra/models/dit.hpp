@@ -78,7 +78,7 @@ struct SiT {
   /// Tokens of images.  @param x [B, H, W, C]  @return [B, T, D]
   template <Variable X>
   auto embed(X x) const {
-    return residual(x_embedder(x) + fixed(leaf(x.context(), pos_embed)));
+    return residual_stream(x_embedder(x) + fixed(leaf(x.context(), pos_embed)));
   }
 
   /// silu of the condition's vector, which all modulations read.  @param t [B]  @param y condition  @return [B, D]
