@@ -5,6 +5,7 @@ import argparse
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -214,6 +215,26 @@ def profile(tools, type, threads, steps):
         process.kill()
 
 
+def recompute_levels(tools, threads, rounds):
+    """Milliseconds and peak bytes of a step of S/2, batch 8, bf16, by recompute level; by turns."""
+    names = ("none", "norm", "norm_gelu", "block")
+    command = [tools.sra_step, "--model", "s2", "--batch", "8", "--type", "bf16", "--threads", str(threads)]
+    log, processes = os.path.join(tools.work, "stderr.log"), {}
+    try:
+        for name in names:
+            processes[name] = Process([*command, "--recompute", name], {}, log, START_LIMIT, pin=True)
+            processes[name].ask("reset")
+            processes[name].timed("step")
+        samples = {name: [] for name in names}
+        for _ in range(rounds):
+            for name in names:
+                samples[name].append(processes[name].timed("step")[0])
+        return {name: (statistics.median(samples[name]), float(processes[name].ask("peak"))) for name in names}
+    finally:
+        for process in processes.values():
+            process.kill()
+
+
 def save(page, target, whole):
     text = page.markdown(whole)
     with open(target, "w") as file:
@@ -250,6 +271,7 @@ def main():
     say("our kernels")
     page.sizes = output_of(tools, "sra_kernels", 3 if options.quick else 7)
     page.kernels = {type: profile(tools, type, threads[0], 2 if options.quick else 5) for type in ("fp32", "bf16")}
+    page.levels = recompute_levels(tools, threads[0], 3 if options.quick else 7)
     environment = {}
     if not options.no_torch:
         page.tuned, page.how, environment = tune(tools, 2, threads)

@@ -33,7 +33,7 @@ class Page:
 
     def __init__(self, tools, threads):
         self.tools, self.threads = tools, threads
-        self.ceilings, self.sizes, self.kernels = {}, {}, {}
+        self.ceilings, self.sizes, self.kernels, self.levels = {}, {}, {}, {}
         self.tuned, self.how = [], ""
         self.results = {}  # case -> (variants, FLOPs of our step)
 
@@ -153,6 +153,12 @@ class Page:
         rows.append(["**step**", "", f"{kernels['ms']:.2f}", "", "", f"{limits / kernels['ms']:.0%}"])
         return table(["kernel", "calls", "ms a step", "speed", "limit", "of its limit"], rows)
 
+    def levels_table(self):
+        kept, bytes_ = self.levels["none"]
+        return table(["recompute", "ms a step", "times none", "peak memory/MB", "times none"],
+                     [[name, rounded(ms), f"{ms / kept:.2f}", rounded(peak / 1e6), f"{peak / bytes_:.2f}"]
+                      for name, (ms, peak) in self.levels.items()])
+
     def row(self, case, v):
         if v.failure:
             return [v.name, v.threads, v.failure.replace("|", "/"), "", "", "", "", "", ""]
@@ -222,6 +228,8 @@ of which all threads compute {self.sizes["exponentials"]:.2g} billion a second.
         text += "Milliseconds, and multiply-adds as a fraction of the peak.\n\n"
         for type in self.kernels:
             text += f"### {type}\n\n" + self.linear_table(type) + "\n"
+        text += f"\n## Recompute levels: S/2, batch 8, bf16, {self.threads} threads\n\n"
+        text += "What backward computes again instead of keeping it.  By turns.\n\n" + self.levels_table()
         if self.tuned:
             text += "\n## PyTorch's allocator and threads (S/2, batch 8, fp32, eager, fair teacher)\n\n"
             text += self.variants_table(None, self.tuned) + f"\nUsed below: {self.how}.\n\n## PyTorch and ours\n\n"

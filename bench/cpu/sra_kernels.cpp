@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: MIT
 //
 //   sra_kernels [ROUNDS]   milliseconds of every kernel on all threads, medians over rounds (7) through all sizes, and
-//                          how many e^x a second these threads compute
+//                          how many 2^x a second these threads compute
 #include "kernel_times.hpp"
 
 #include <sra/sra.hpp>
@@ -21,6 +21,9 @@ using sra::index_t, sra::Shape, sra::dynamic;
 
 constexpr index_t rows = 2048;  ///< tokens of all samples together
 constexpr int heads = 6;
+constexpr index_t widest = 768;                                    ///< hidden width of the largest linear layers
+constexpr index_t most = 4 * widest * widest + rows * 4 * widest;  ///< numbers that a size reads: weights and input
+static_assert(most >= rows * 3 * heads * 72);
 
 /// What all sizes read, and the gradients that they write.
 template <class T>
@@ -38,7 +41,7 @@ struct Numbers {
 };
 template <class T>
 Numbers<T>& numbers() {
-  static Numbers<T> all(std::size_t{1} << 23);
+  static Numbers<T> all(most);
   return all;
 }
 
@@ -121,7 +124,7 @@ void add_all(std::vector<Size>& sizes) {
   add_attention<T, 64>(sizes);
   add_attention<T, 72>(sizes);
   add_linear<T, 384>(sizes, "S/2");
-  add_linear<T, 768>(sizes, "B/2");
+  add_linear<T, widest>(sizes, "B/2");
 }
 
 void run(Size& size, sra::Workspace<sra::Cpu>& workspace, bool counts) {

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 //
 //   sra_step --model s2|b2 --batch N --type fp32|bf16 --mode step|sample --threads N
+//            --recompute none|norm|norm_gelu|block (s2 in bf16 only)
 //
 //   step, sample   milliseconds of one
 //   write DIR      writes weights and one batch with its draws; answers ok
@@ -29,8 +30,8 @@ namespace bench {
 namespace {
 
 std::map<std::string, std::string> options_of(int argc, char** argv) {
-  std::map<std::string, std::string> options{
-      {"--model", "s2"}, {"--batch", "8"}, {"--type", "fp32"}, {"--mode", "step"}, {"--threads", "0"}};
+  std::map<std::string, std::string> options{{"--model", "s2"},  {"--batch", "8"},   {"--type", "fp32"},
+                                             {"--mode", "step"}, {"--threads", "0"}, {"--recompute", "none"}};
   for (int i = 1; i < argc; i += 2) {
     const auto at = options.find(argv[i]);
     if (at == options.end() || i + 1 == argc)
@@ -53,6 +54,15 @@ std::string number(double x) {
   char digits[40];
   std::snprintf(digits, sizeof digits, "%.10g", x);
   return digits;
+}
+
+std::unique_ptr<Subject> make(const std::string& model, const std::string& recompute, const SubjectOptions& options) {
+  if (recompute != "none" && model == "s2") return make_sit_s2_recompute(options, recompute);
+  if (recompute != "none")
+    throw std::invalid_argument("sra_step: --recompute: expected none or model s2, got " + model);
+  if (model == "s2") return make_sit_s2(options);
+  if (model == "b2") return make_sit_b2(options);
+  throw std::invalid_argument("sra_step: --model: expected s2 or b2, got " + model);
 }
 
 std::string answer(Subject& subject, const std::string& line) {
@@ -97,14 +107,11 @@ int main(int argc, char** argv) {
   try {
     auto options = bench::options_of(argc, argv);
     const std::string model = options["--model"], mode = options["--mode"];
-    if (model != "s2" && model != "b2")
-      throw std::invalid_argument("sra_step: --model: expected s2 or b2, got " + model);
     if (mode != "step" && mode != "sample")
       throw std::invalid_argument("sra_step: --mode: expected step or sample, got " + mode);
     const bench::SubjectOptions o{options["--type"], std::stoi(options["--batch"]), std::stoi(options["--threads"]),
                                   mode == "sample"};
-    const auto subject = model == "s2" ? bench::make_sit_s2(o) : bench::make_sit_b2(o);
-    bench::serve(*subject);
+    bench::serve(*bench::make(model, options["--recompute"], o));
   } catch (const std::exception& e) {
     std::cout << "error: " << e.what() << std::endl;
     return 1;

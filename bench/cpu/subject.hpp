@@ -38,5 +38,7 @@ class Subject {
 
 std::unique_ptr<Subject> make_sit_s2(const SubjectOptions& options);
 std::unique_ptr<Subject> make_sit_b2(const SubjectOptions& options);
+/// @param level norm, norm_gelu or block
+std::unique_ptr<Subject> make_sit_s2_recompute(const SubjectOptions& options, const std::string& level);
 
 }  // namespace bench

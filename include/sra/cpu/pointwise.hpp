@@ -18,6 +18,27 @@ namespace detail {
 using sra::detail::ConstantView;
 using sra::detail::NoGrad;
 
+template <class V>
+double view_bytes(const V& view) {
+  return double(view.shape.size()) * sizeof(*view.data);
+}
+/// What an operand occupies, in bytes; a constant nothing.
+template <class L>
+double leaf_bytes(const L& leaf) {
+  if constexpr (std::is_same_v<L, ConstantView>)
+    return 0;
+  else
+    return view_bytes(leaf.view);
+}
+/// What writing a gradient, or adding to it, moves.
+template <class G>
+double grad_bytes(const G& grad) {
+  if constexpr (std::is_same_v<G, NoGrad>)
+    return 0;
+  else
+    return grad ? view_bytes(grad.to) * (grad.mode == GradMode::accumulate ? 2 : 1) : 0;
+}
+
 /// Loads columns [i, i + count) of the leaf's row for row r of sample b; single elements fill the block.
 template <class W, class L>
 [[gnu::always_inline]] inline void load_leaf(W (&block)[lanes], const L& leaf, index_t b, index_t r, index_t i,
@@ -268,7 +289,8 @@ bool overlap(const G& a, const H& b) {
 /// y = tree(leaves).  Reads every operand once, writes y once.
 template <class Tree, ContextOn<Cpu> C, class T, class S, class... L>
 void pointwise_forward(C& context, View<T, S> y, Pack<L...> leaves) {
-  const double bytes = double(y.shape.size()) * sizeof(T) * (1 + sizeof...(L));
+  const double bytes =
+      leaves.apply([&](const auto&... leaf) { return detail::view_bytes(y) + (0 + ... + detail::leaf_bytes(leaf)); });
   launch(context, "pointwise_forward", {bytes, 0}, [&](Cpu& cpu) { detail::pointwise_rows<Tree>(cpu, y, leaves); });
 }
 
@@ -278,8 +300,9 @@ void pointwise_forward(C& context, View<T, S> y, Pack<L...> leaves) {
 template <class Tree, ContextOn<Cpu> C, class S, class Dy, class... L, class... G>
 void pointwise_backward(C& context, S shape, Dy dy, double scale, Pack<L...> leaves, Pack<G...> grads) {
   using W = typename C::wide;
-  const double bytes = double(shape.size()) * sizeof(typename C::type) * (1 + 2 * sizeof...(L));
   [&]<std::size_t... I>(std::index_sequence<I...>) {
+    const double bytes =
+        detail::leaf_bytes(dy) + (0 + ... + (detail::leaf_bytes(get<I>(leaves)) + detail::grad_bytes(get<I>(grads))));
     const auto g = detail::geometry(shape, true, dy, get<I>(leaves)...);
     auto parts = pack(detail::Part<W, L, G>{get<I>(leaves), get<I>(grads)}...);
     (static_cast<sra::detail::PackItem<I, detail::Part<W, L, G>>&>(parts).item.place(
