@@ -1,0 +1,108 @@
+// The CUDA backend: a device, a stream, its memory, its matrix products.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sra/core/arena.hpp>
+#include <sra/core/config.hpp>
+#include <sra/core/error.hpp>
+#include <sra/cuda/arch/runtime.cuh>
+#include <sra/cuda/products.cuh>
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+
+namespace sra::backend {
+
+/// What may be chosen about the CUDA backend.
+struct CudaOptions {
+  int device = 0;
+  arch::Stream stream = nullptr;  ///< of the caller, who destroys it after the backend; null: one of its own
+  MemorySource memory{};          ///< of the caller: device memory on multiples of 256 bytes; empty: the runtime's
+  std::size_t workspace = std::size_t{32} << 20;  ///< bytes that matrix products may use
+  int candidates = 8;      ///< algorithms that are timed for each new product; 1: the library's first choice
+  std::string algorithms;  ///< file in which measured algorithms are kept; "": none
+};
+
+/// One device and one stream, in which everything happens in order.  Belongs to one thread.
+class Cuda {
+ public:
+  static constexpr bool is_host = false;
+
+  /// @throws Error if there is no such device
+  explicit Cuda(CudaOptions options = {})
+      : options_(checked(options)),
+        device_(arch::device(options_.device)),
+        own_stream_(options_.stream ? nullptr : arch::make_stream()),
+        workspace_(MemorySource::of(*this), options_.workspace),
+        products_(stream(), workspace_.data(), options_.workspace, options_.candidates, options_.algorithms,
+                  device_.name) {}
+  Cuda(const Cuda&) = delete;
+  Cuda& operator=(const Cuda&) = delete;
+  ~Cuda() {
+    if (own_stream_) arch::release(own_stream_);
+  }
+
+  arch::Stream stream() const { return options_.stream ? options_.stream : own_stream_; }
+  Products& products() { return products_; }
+  int multiprocessors() const { return device_.multiprocessors; }
+  std::size_t shared_memory() const { return device_.shared_memory; }
+  const std::string& name() const { return device_.name; }
+
+  /// Device memory on a multiple of alignment_bytes, contents undefined.  Throws Error naming size and what is free.
+  void* allocate(std::size_t bytes) {
+    bytes = std::max<std::size_t>(bytes, 1);
+    void* p = options_.memory.allocate ? options_.memory.allocate(options_.memory.owner, bytes) : arch::allocate(bytes);
+    if (!p)
+      throw Error(text("Cuda: ", device_.name, ": expected ", bytes, " bytes of memory, got none: ",
+                       arch::device(options_.device).free, " of ", device_.memory, " are free"));
+    return p;
+  }
+  /// Gives back what allocate(bytes) returned; null is nothing.
+  void release(void* p, std::size_t bytes) {
+    if (!p) return;
+    if (options_.memory.release)
+      options_.memory.release(options_.memory.owner, p, bytes);
+    else
+      arch::release(p);
+  }
+
+  /// Copies between host and device; back when done.
+  void upload(void* device, const void* host, std::size_t bytes) { copy_now(device, host, bytes); }
+  void download(void* host, const void* device, std::size_t bytes) { copy_now(host, device, bytes); }
+  void zero(void* device, std::size_t bytes) {
+    arch::zero(device, bytes, stream());
+    wait();
+  }
+  /// Waits for everything that was launched.  Throws Error if something of it failed.
+  void wait() { arch::wait(stream()); }
+
+  /// From now on nothing is allocated.
+  void freeze() {}
+
+ private:
+  static CudaOptions checked(CudaOptions o) {
+    const int n = arch::device_count();
+    if (n == 0) throw Error("Cuda: expected a device, got none: is there a GPU, and its driver?");
+    if (o.device < 0 || o.device >= n) throw Error(text("Cuda: device: expected one of ", n, ", got number ", o.device));
+    arch::choose_device(o.device);
+    return o;
+  }
+  void copy_now(void* to, const void* from, std::size_t bytes) {
+    if (bytes == 0) return;
+    arch::copy(to, from, bytes, stream());
+    wait();
+  }
+
+  CudaOptions options_;
+  arch::Device device_;
+  arch::Stream own_stream_;
+  Memory workspace_;
+  Products products_;
+};
+
+}  // namespace sra::backend
+
+namespace sra {
+using backend::Cuda;
+}  // namespace sra

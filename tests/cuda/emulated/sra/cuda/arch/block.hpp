@@ -1,0 +1,317 @@
+// Runs a block of a kernel on the host: every thread is a fiber, which goes on when those it waits for have arrived.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sra/core/config.hpp>
+#include <sra/core/error.hpp>
+
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <vector>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+#if defined(__SANITIZE_THREAD__)
+#include <sanitizer/tsan_interface.h>
+extern "C" {
+void AnnotateIgnoreReadsBegin(const char* file, int line);
+void AnnotateIgnoreReadsEnd(const char* file, int line);
+void AnnotateIgnoreWritesBegin(const char* file, int line);
+void AnnotateIgnoreWritesEnd(const char* file, int line);
+}
+#endif
+
+namespace sra::arch::emulated {
+
+/// While one lives, the thread sanitizer does not look at what this thread or fiber reads and writes: the emulator's own
+/// bookkeeping is shared by fibers that are never ordered.
+class Unwatched {
+ public:
+#if defined(__SANITIZE_THREAD__)
+  Unwatched() {
+    AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+    AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
+  }
+  ~Unwatched() {
+    AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+    AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+  }
+#else
+  Unwatched() {}
+#endif
+  Unwatched(const Unwatched&) = delete;
+};
+
+/// A stack of its own with a page behind it that nobody may touch.
+class Stack {
+ public:
+  Stack() : data_(static_cast<std::byte*>(mmap(nullptr, bytes + page, PROT_READ | PROT_WRITE, flags, -1, 0))) {
+    if (data_ == MAP_FAILED || mprotect(data_, page, PROT_NONE)) throw Error("emulated block: no memory for stacks");
+  }
+  Stack(const Stack&) = delete;
+  ~Stack() { munmap(data_, bytes + page); }
+  std::byte* bottom() const { return data_ + page; }
+
+  static constexpr std::size_t bytes = 256 << 10;
+
+ private:
+  static constexpr std::size_t page = 4096;
+  static constexpr int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+  std::byte* data_;
+};
+
+/// One block.  Threads run in turns until each arrives at a barrier, or at an exchange of its warp, or ends.  Under the
+/// thread sanitizer only barriers order what threads do, so that a missing one is reported as a race; threads of different
+/// blocks are never ordered.  What cannot go on is an Error: threads that end while others wait for them, lanes of one warp
+/// that wait for different things.
+class Block {
+ public:
+  Block(index_t number, index_t blocks, int threads, std::size_t shared)
+      : number_(number),
+        blocks_(blocks),
+        shared_(new (std::align_val_t{128}) std::byte[shared + 1]),
+        shared_bytes_(shared),
+        fibers_(static_cast<std::size_t>(threads)),
+        warps_((fibers_.size() + 31) / 32) {
+    for (std::size_t w = 0; w < warps_.size(); ++w)
+      warps_[w].all = static_cast<index_t>(std::min<std::size_t>(32, fibers_.size() - w * 32));
+    block_.all = threads;
+    std::memset(shared_.get(), 0xff, shared_bytes_);
+  }
+
+  /// Runs body() in every thread.
+  template <class Body>
+  void run(const Body& body) {
+    const Unwatched unwatched;
+    Block* const outer = current();
+    current() = this;
+    release_order(&begin_);
+    body_ = &body;
+    call_ = [](const void* b) { (*static_cast<const Body*>(b))(); };
+    for (std::size_t i = 0; i < fibers_.size(); ++i) start(i);
+    while (left_ > 0) {
+      bool moved = false;
+      for (std::size_t i = 0; i < fibers_.size() && !failure_; ++i) {
+        if (fibers_[i].ended || !may_go_on(i)) continue;
+        moved = true;
+        now_ = i;
+        enter(fibers_[i]);
+      }
+      if (failure_ || !moved) break;
+    }
+    acquire_order(&end_);
+    for (Fiber& f : fibers_) finish(f);
+    current() = outer;
+    if (failure_) std::rethrow_exception(failure_);
+    if (left_ > 0) throw Error(text("emulated block: ", left_, " threads wait for others that never arrive"));
+  }
+
+  static Block*& current() {
+    static thread_local Block* block = nullptr;
+    return block;
+  }
+
+  int thread() const { return static_cast<int>(now_); }
+  int threads() const { return static_cast<int>(fibers_.size()); }
+  index_t number() const { return number_; }
+  index_t blocks() const { return blocks_; }
+  std::byte* shared() const { return shared_.get(); }
+
+  /// All threads of the block.
+  void barrier() {
+    const Unwatched unwatched;
+    arrive(block_);
+    leave(block_);
+  }
+  /// The lanes of the warp.  @param what they do, which must be the same
+  void warp_barrier(int what = 0) {
+    const Unwatched unwatched;
+    Meeting& warp = warps_[now_ / 32];
+    if (warp.all != 32) fail("emulated block: a warp of fewer than 32 lanes exchanges");
+    if (warp.arrived % warp.all != 0 && warp.what != what)
+      fail("emulated block: lanes of one warp wait for different things");
+    warp.what = what;
+    arrive(warp);
+    leave(warp);
+  }
+  /// Hands x to the other lanes and waits until all have: then get(lane) is what that lane gave.
+  template <class T>
+  auto meet(const T& x, int what) {
+    static_assert(sizeof(T) <= slot_bytes);
+    const Unwatched unwatched;
+    Fiber& me = fibers_[now_];
+    me.odd = !me.odd;  // two slots: nobody gives twice before all have taken
+    std::memcpy(me.slot[me.odd], &x, sizeof x);
+    const bool odd = me.odd;
+    warp_barrier(what);
+    const std::size_t first = now_ / 32 * 32;
+    return [this, first, odd](int lane) {
+      const Unwatched quiet;
+      T y;
+      std::memcpy(&y, fibers_[first + static_cast<std::size_t>(lane)].slot[odd], sizeof y);
+      return y;
+    };
+  }
+
+  /// A default-constructed A of this thread, for as long as it runs; one type for all threads.
+  template <class A>
+  A& attachment() {
+    auto& a = fibers_[now_].attachment;
+    if (!a) a = std::make_shared<A>();
+    return *static_cast<A*>(a.get());
+  }
+
+  [[noreturn]] void fail(const char* sentence) { throw Error(sentence); }
+
+ private:
+  static constexpr std::size_t slot_bytes = 64;
+
+  /// Threads that wait for each other; the n-th time all have arrived ends wait n.
+  struct Meeting {
+    index_t arrived = 0, all = 1;
+    int what = 0;
+    char order = 0;  ///< what the thread sanitizer sees released and acquired
+  };
+  struct Fiber {
+    std::unique_ptr<Stack> stack;
+    ucontext_t context{};
+    Meeting* waits = nullptr;
+    index_t until = 0;  ///< arrivals after which it goes on
+    bool ended = false, odd = false;
+    alignas(16) std::byte slot[2][slot_bytes];
+    void* sanitizer = nullptr;
+    std::shared_ptr<void> attachment;
+  };
+  struct Free {
+    void operator()(std::byte* p) const { operator delete[](p, std::align_val_t{128}); }
+  };
+
+  void arrive(Meeting& m) {
+    release_order(&m.order);
+    Fiber& me = fibers_[now_];
+    me.waits = &m;
+    me.until = (m.arrived / m.all + 1) * m.all;
+    ++m.arrived;
+    yield(me);
+  }
+  void leave(Meeting& m) {
+    fibers_[now_].waits = nullptr;
+    acquire_order(&m.order);
+  }
+  bool may_go_on(std::size_t i) const { return !fibers_[i].waits || fibers_[i].waits->arrived >= fibers_[i].until; }
+
+  void start(std::size_t i) {
+    Fiber& f = fibers_[i];
+    f.stack = take_stack();
+    getcontext(&f.context);
+    f.context.uc_stack.ss_sp = f.stack->bottom();
+    f.context.uc_stack.ss_size = Stack::bytes;
+    f.context.uc_link = nullptr;
+    makecontext(&f.context, &Block::main, 0);
+#if defined(__SANITIZE_THREAD__)
+    f.sanitizer = __tsan_create_fiber(0);
+#endif
+    ++left_;
+  }
+  static void main() {
+    Block* const block = current();
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(nullptr, &block->main_bottom_, &block->main_bytes_);
+#endif
+    acquire_order(&block->begin_);
+    try {
+      block->call_(block->body_);
+    } catch (...) {
+      block->failure_ = std::current_exception();
+    }
+    const Unwatched unwatched;
+    release_order(&block->end_);
+    Fiber& me = block->fibers_[block->now_];
+    me.ended = true;
+    --block->left_;
+    block->yield(me, true);
+  }
+
+  void enter(Fiber& f) {
+#if defined(__SANITIZE_THREAD__)
+    main_sanitizer_ = __tsan_get_current_fiber();
+    __tsan_switch_to_fiber(f.sanitizer, __tsan_switch_to_fiber_no_sync);
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_start_switch_fiber(&main_fake_, f.stack->bottom(), Stack::bytes);
+#endif
+    swapcontext(&main_, &f.context);
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(main_fake_, nullptr, nullptr);
+#endif
+  }
+  void yield(Fiber& me, [[maybe_unused]] bool last = false) {
+#if defined(__SANITIZE_THREAD__)
+    __tsan_switch_to_fiber(main_sanitizer_, __tsan_switch_to_fiber_no_sync);
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+    void* fake = nullptr;
+    __sanitizer_start_switch_fiber(last ? nullptr : &fake, main_bottom_, main_bytes_);
+#endif
+    swapcontext(&me.context, &main_);
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(fake, &main_bottom_, &main_bytes_);
+#endif
+  }
+  void finish(Fiber& f) {
+#if defined(__SANITIZE_THREAD__)
+    __tsan_destroy_fiber(f.sanitizer);
+#endif
+    free_stacks().push_back(std::move(f.stack));
+  }
+
+  static void release_order([[maybe_unused]] char* at) {
+#if defined(__SANITIZE_THREAD__)
+    __tsan_release(at);
+#endif
+  }
+  static void acquire_order([[maybe_unused]] char* at) {
+#if defined(__SANITIZE_THREAD__)
+    __tsan_acquire(at);
+#endif
+  }
+
+  static std::vector<std::unique_ptr<Stack>>& free_stacks() {
+    static thread_local std::vector<std::unique_ptr<Stack>> all;
+    return all;
+  }
+  static std::unique_ptr<Stack> take_stack() {
+    auto& all = free_stacks();
+    if (all.empty()) return std::make_unique<Stack>();
+    auto stack = std::move(all.back());
+    all.pop_back();
+    return stack;
+  }
+
+  index_t number_, blocks_;
+  std::unique_ptr<std::byte[], Free> shared_;
+  std::size_t shared_bytes_;
+  std::vector<Fiber> fibers_;
+  std::vector<Meeting> warps_;
+  Meeting block_;
+  std::size_t now_ = 0, left_ = 0;
+  const void* body_ = nullptr;
+  void (*call_)(const void*) = nullptr;
+  std::exception_ptr failure_;
+  ucontext_t main_{};
+  char begin_ = 0, end_ = 0;  ///< what the thread sanitizer sees released and acquired
+  [[maybe_unused]] void* main_sanitizer_ = nullptr;
+  [[maybe_unused]] void* main_fake_ = nullptr;
+  const void* main_bottom_ = nullptr;
+  std::size_t main_bytes_ = 0;
+};
+
+}  // namespace sra::arch::emulated

@@ -1,0 +1,40 @@
+// The arch header of this name on the host: threads are fibers of emulated::Block.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "block.hpp"
+
+#include <sra/core/config.hpp>
+
+#include <cmath>
+#include <cstddef>
+
+#define SRA_DEVICE inline
+
+namespace sra::arch {
+
+inline constexpr int warp_size = 32;
+
+inline int thread() { return emulated::Block::current()->thread(); }
+inline int threads() { return emulated::Block::current()->threads(); }
+inline index_t block() { return emulated::Block::current()->number(); }
+inline index_t blocks() { return emulated::Block::current()->blocks(); }
+
+inline void barrier() { emulated::Block::current()->barrier(); }
+inline void warp_barrier() { emulated::Block::current()->warp_barrier(); }
+
+inline std::byte* shared_memory() { return emulated::Block::current()->shared(); }
+
+template <class T>
+T exchange(T x, int mask) {
+  return emulated::Block::current()->meet(x, 1)(thread() % warp_size ^ mask);
+}
+template <class T>
+T from_lane(T x, int lane) {
+  return emulated::Block::current()->meet(x, 2)(lane);
+}
+
+inline float fast_rsqrt(float x) { return 1.0f / std::sqrt(x); }
+inline float fast_exp2(float x) { return std::exp2(x); }
+
+}  // namespace sra::arch
