@@ -88,6 +88,7 @@ SRA_DEVICE T block_sum(T x, T* room) {
 template <class F>
 struct ForEach {
   static constexpr int threads = 256;
+  static constexpr bool threads_are_independent = true;
   F f;
   index_t count;
 

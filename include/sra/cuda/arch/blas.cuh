@@ -46,12 +46,20 @@ using Preference = Handle<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDe
 
 inline cudaDataType_t data_type(Number n) { return n == Number::bf16 ? CUDA_R_16BF : CUDA_R_32F; }
 
-inline Layout layout(const ProductMatrix& m) {
+inline Layout layout(const ProductMatrix& m, index_t batch) {
   cublasLtMatrixLayout_t l = nullptr;
   check(cublasLtMatrixLayoutCreate(&l, data_type(m.number), static_cast<std::uint64_t>(m.rows),
                                    static_cast<std::uint64_t>(m.columns), m.stride),
         "cublasLtMatrixLayoutCreate");
-  return Layout(l);
+  Layout owned(l);
+  if (batch == 1) return owned;
+  const auto count = static_cast<std::int32_t>(batch);
+  const std::int64_t step = m.step;
+  check(cublasLtMatrixLayoutSetAttribute(l, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count, sizeof count),
+        "cublasLtMatrixLayoutSetAttribute");
+  check(cublasLtMatrixLayoutSetAttribute(l, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &step, sizeof step),
+        "cublasLtMatrixLayoutSetAttribute");
+  return owned;
 }
 
 }  // namespace detail
@@ -87,7 +95,10 @@ struct Algorithm {
 class Product {
  public:
   explicit Product(const ProductKey& key)
-      : key_(key), a_(detail::layout(key.a)), b_(detail::layout(key.b)), c_(detail::layout(key.c)) {
+      : key_(key),
+        a_(detail::layout(key.a, key.batch)),
+        b_(detail::layout(key.b, key.batch)),
+        c_(detail::layout(key.c, key.batch)) {
     cublasLtMatmulDesc_t d = nullptr;
     detail::check(cublasLtMatmulDescCreate(&d, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescCreate");
     description_ = detail::Description(d);
@@ -96,6 +107,8 @@ class Product {
     set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue(key));
     if (key.epilogue == Epilogue::bias || key.epilogue == Epilogue::gelu || key.epilogue == Epilogue::column_sums_b)
       set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, detail::data_type(key.c.number));
+    if (key.bias_step > 0)
+      set(CUBLASLT_MATMUL_DESC_BIAS_BATCH_STRIDE, static_cast<std::int64_t>(key.bias_step));
     if (key.aux_stride > 0) {
       set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, static_cast<std::int64_t>(key.aux_stride));
       set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE, detail::data_type(key.c.number));

@@ -34,7 +34,8 @@ inline float read(const ProductMatrix& m, const void* p, bool transposed, index_
   return read(m.number, p, transposed ? c + r * m.stride : r + c * m.stride);
 }
 
-inline void multiply(const ProductKey& k, const ProductOperands& o) {
+/// One product of a batch.
+inline void multiply_one(const ProductKey& k, const ProductOperands& o) {
   const index_t depth = k.transpose_a ? k.a.rows : k.a.columns;
   for (index_t c = 0; c < k.c.columns; ++c) {
     for (index_t r = 0; r < k.c.rows; ++r) {
@@ -56,6 +57,16 @@ inline void multiply(const ProductKey& k, const ProductOperands& o) {
       write(k.c.number, const_cast<void*>(o.bias), c, sum);
     }
   }
+}
+
+inline void multiply(const ProductKey& k, const ProductOperands& o) {
+  const auto at = [](Number n, const void* p, index_t i) -> const void* {
+    return p ? static_cast<const std::byte*>(p) + i * (n == Number::bf16 ? 2 : 4) : nullptr;
+  };
+  for (index_t i = 0; i < k.batch; ++i)
+    multiply_one(k, {at(k.a.number, o.a, i * k.a.step), at(k.b.number, o.b, i * k.b.step),
+                     const_cast<void*>(at(k.c.number, o.c, i * k.c.step)), at(k.c.number, o.bias, i * k.bias_step),
+                     o.aux});
 }
 
 }  // namespace emulated
