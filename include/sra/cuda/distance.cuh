@@ -130,8 +130,7 @@ void cosine_forward(C& context, View<W, R> y, W* stats, View<A, S> a, View<B, S>
   launch(context, "cosine_forward", {size * (sizeof(A) + sizeof(B)), 6 * size}, [&](Cuda& cuda) {
     const W least = static_cast<W>(eps);
     if constexpr (OverTokens)
-      for_each(cuda, a.shape.samples() * S::width,
-               detail::CosinesOfColumns<W, A, B, S>{stats, cosines, a, b, least});
+      for_each(cuda, a.shape.samples() * S::width, detail::CosinesOfColumns<W, A, B, S>{stats, cosines, a, b, least});
     else
       detail::for_rows(cuda, a.shape.rows(), detail::CosinesOfRows<W, A, B, S>{stats, cosines, a, b, least});
     detail::for_rows(cuda, a.shape.samples(), detail::MeanDistances<W, W, R>{y, cosines, each});

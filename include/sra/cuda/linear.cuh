@@ -24,8 +24,8 @@ using arch::ProductOperands;
 template <class T, class S>
 ProductMatrix columns_of(const char* who, const View<T, S>& v) {
   if (!v.uniform())
-    throw Error(text(who, ": expected rows at one constant distance, got a ", to_string(v.shape),
-                     " view of a larger tensor"));
+    throw Error(
+        text(who, ": expected rows at one constant distance, got a ", to_string(v.shape), " view of a larger tensor"));
   return {number_of<T>, S::width, v.shape.rows(), v.row_stride()};
 }
 
@@ -227,9 +227,8 @@ template <ContextOn<Cuda> C, class TU, class U, class TY, class Y, class TW, cla
 void linear_gelu_backward(C& context, View<TU, U> du, View<const TY, Y> dy, View<TU, U> u, View<const TW, W> w, DB db) {
   const Arena::Mark before = context.workspace().activations.mark();
   const auto up = detail::in_type<TW>(context, dy);
-  const detail::ProductKey key{.a = detail::columns_of_weight(w),
-                               .b = detail::columns_of("linear", up),
-                               .c = detail::columns_of("linear", du)};
+  const detail::ProductKey key{
+      .a = detail::columns_of_weight(w), .b = detail::columns_of("linear", up), .c = detail::columns_of("linear", du)};
   const Cost cost = detail::product_cost<TY, TU, TW>(dy.shape.rows(), Y::width, U::width);
   launch(context, "linear_gelu_backward", cost, [&](Cuda& cuda) {
     auto fused = key;

@@ -158,8 +158,7 @@ struct NormBackward {
   index_t groups, chunks, rows_each;
 
   SRA_DEVICE void operator()() const {
-    const index_t size = groups * norm_sums * D, b = arch::block() / chunks,
-                  first = arch::block() % chunks * rows_each,
+    const index_t size = groups * norm_sums * D, b = arch::block() / chunks, first = arch::block() % chunks * rows_each,
                   last = first + rows_each < S::sample_rows ? first + rows_each : S::sample_rows;
     const int warp = arch::thread() / arch::warp_size, lane = arch::thread() % arch::warp_size;
     W* const result = partial + arch::block() * size;
@@ -246,7 +245,8 @@ struct NormFold {
   bool shared;
 
   SRA_DEVICE void operator()(index_t at) const {
-    const index_t i = at % D, kind = at / D % norm_sums, g = at / D / norm_sums % groups, b = at / D / norm_sums / groups;
+    const index_t i = at % D, kind = at / D % norm_sums, g = at / D / norm_sums % groups,
+                  b = at / D / norm_sums / groups;
     const G& to = grad[kind];
     if (!to) return;
     const W* from = partial + (b * blocks * groups + g) * norm_sums * D + kind * D + i;
@@ -280,7 +280,8 @@ void norm_backward(C& context, View<const T, S> dy, const W* stats, View<TX, S> 
                     groups = Scale::broadcast == Broadcast::grouped ? decltype(dscale.to)::shape_type::sample_rows : 1,
                     sums = groups * detail::norm_sums * D;
   constexpr int warps = detail::norm_warps(sums);
-  constexpr index_t wanted = 264, most = (S::sample_rows + warps - 1) / warps;  // blocks that fill a large device twice over
+  constexpr index_t wanted = 264,
+                    most = (S::sample_rows + warps - 1) / warps;  // blocks that fill a large device twice over
   const index_t samples = x.shape.samples(),
                 chunks = std::clamp<index_t>(wanted / std::max<index_t>(1, samples), 1, most),
                 rows_each = (S::sample_rows + chunks - 1) / chunks, blocks = samples * chunks;
@@ -301,8 +302,7 @@ void norm_backward(C& context, View<const T, S> dy, const W* stats, View<TX, S> 
   launch(context, "norm_sums", {double(blocks * sums) * sizeof(W), 0}, [&](Cuda& cuda) {
     const index_t results = shared ? 1 : samples;
     for_each(cuda, results * sums,
-             detail::NormFold<W, DScale>{
-                 partial, {dshift, dscale, dgate}, groups, shared ? blocks : chunks, shared});
+             detail::NormFold<W, DScale>{partial, {dshift, dscale, dgate}, groups, shared ? blocks : chunks, shared});
   });
   context.workspace().activations.pop(before);
 }

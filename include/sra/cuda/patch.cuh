@@ -52,18 +52,16 @@ void copy_patches(Cuda& cuda, const Image& image, const Patches& patches, bool a
 template <int P, auto Order, ContextOn<Cuda> C, class T, class Patches, class X>
 void patches_from_image(C& context, Grad<T, Patches> to, X x) {
   if (!to) return;
-  launch(context, "patches_from_image", {double(x.shape.size()) * (sizeof(*x.data) + sizeof(T)), 0}, [&](Cuda& cuda) {
-    detail::copy_patches<true, P, Order>(cuda, x, to.to, to.mode == GradMode::accumulate);
-  });
+  launch(context, "patches_from_image", {double(x.shape.size()) * (sizeof(*x.data) + sizeof(T)), 0},
+         [&](Cuda& cuda) { detail::copy_patches<true, P, Order>(cuda, x, to.to, to.mode == GradMode::accumulate); });
 }
 
 /// to = image of the patches x, written or added.  @param to [B, H, W, C]  @param x [B, T, P P C]
 template <int P, auto Order, ContextOn<Cuda> C, class T, class Image, class X>
 void image_from_patches(C& context, Grad<T, Image> to, X x) {
   if (!to) return;
-  launch(context, "image_from_patches", {double(x.shape.size()) * (sizeof(*x.data) + sizeof(T)), 0}, [&](Cuda& cuda) {
-    detail::copy_patches<false, P, Order>(cuda, to.to, x, to.mode == GradMode::accumulate);
-  });
+  launch(context, "image_from_patches", {double(x.shape.size()) * (sizeof(*x.data) + sizeof(T)), 0},
+         [&](Cuda& cuda) { detail::copy_patches<false, P, Order>(cuda, to.to, x, to.mode == GradMode::accumulate); });
 }
 
 }  // namespace sra::backend

@@ -19,9 +19,7 @@ namespace detail {
 /// Elements [i, i + N) of all leaves for row r of sample b: in[leaf][j].
 template <int N, class W, class... L>
 SRA_DEVICE void load_leaves(W (&in)[sizeof...(L)][N], const Pack<L...>& leaves, index_t b, index_t r, index_t i) {
-  [&]<std::size_t... I>(std::index_sequence<I...>) {
-    (load_leaf(in[I], get<I>(leaves), b, r, i), ...);
-  }
+  [&]<std::size_t... I>(std::index_sequence<I...>) { (load_leaf(in[I], get<I>(leaves), b, r, i), ...); }
   (std::index_sequence_for<L...>{});
 }
 
@@ -45,8 +43,7 @@ struct PointwiseForward {
 /// y = tree(leaves).  Reads every operand once, writes y once.
 template <class Tree, ContextOn<Cuda> C, class T, class S, class... L>
 void pointwise_forward(C& context, View<T, S> y, Pack<L...> leaves) {
-  const double bytes =
-      leaves.apply([&](const auto&... leaf) { return view_bytes(y) + (0 + ... + leaf_bytes(leaf)); });
+  const double bytes = leaves.apply([&](const auto&... leaf) { return view_bytes(y) + (0 + ... + leaf_bytes(leaf)); });
   launch(context, "pointwise_forward", {bytes, 0}, [&](Cuda& cuda) {
     leaves.apply([&](const auto&... leaf) {
       with_vectors<8, S>(
@@ -105,9 +102,7 @@ struct PointwiseEach<N, Tree, S, Dy, Pack<L...>, Pack<G...>> {
     load_leaves(in, leaves, b, r, i);
     load_leaf(up, dy, b, r, i);
     for (int j = 0; j < N; ++j) Tree::pull(in, j, up[j] * scale, d);
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-      (put_each<I, L>(get<I>(grads), d[I], b, r, i), ...);
-    }
+    [&]<std::size_t... I>(std::index_sequence<I...>) { (put_each<I, L>(get<I>(grads), d[I], b, r, i), ...); }
     (std::index_sequence_for<L...>{});
   }
 
@@ -115,7 +110,8 @@ struct PointwiseEach<N, Tree, S, Dy, Pack<L...>, Pack<G...>> {
   template <std::size_t I, class Leaf, class Grad>
   SRA_DEVICE void put_each(const Grad& grad, const W (&d)[N], index_t b, index_t r, index_t i) const {
     if constexpr (sum_of<Leaf, Grad>() == Sum::each)
-      if (grad && (only < 0 || only == static_cast<int>(I))) put(grad.to.row(b, r) + i, d, grad.mode == GradMode::accumulate);
+      if (grad && (only < 0 || only == static_cast<int>(I)))
+        put(grad.to.row(b, r) + i, d, grad.mode == GradMode::accumulate);
   }
 };
 
@@ -131,7 +127,12 @@ struct PointwiseSum<N, I, Tree, S, Dy, Pack<L...>, G> {
   static constexpr Sum sum = sum_of<Leaf, G>();
   static constexpr index_t pieces = S::width / N;
   /// Threads side by side in a row, and rows at a time.
-  static constexpr int across = pieces >= 32 ? 32 : pieces >= 16 ? 16 : pieces >= 8 ? 8 : pieces >= 4 ? 4 : pieces >= 2 ? 2 : 1;
+  static constexpr int across = pieces >= 32   ? 32
+                                : pieces >= 16 ? 16
+                                : pieces >= 8  ? 8
+                                : pieces >= 4  ? 4
+                                : pieces >= 2  ? 2
+                                               : 1;
   static constexpr int slices = threads / across;
   static constexpr index_t column_blocks = (pieces + across - 1) / across;
 
@@ -297,8 +298,8 @@ void pull_sum(C& context, S shape, Dy dy, double scale, const Pack<L...>& leaves
       const index_t step = sum == Sum::columns ? groups * pitch : 1;
       if constexpr (Leaf::broadcast == Broadcast::grouped) {
         for (index_t g = 0; g < groups; ++g) {
-          const View<typename R::type, Shape<dynamic, RS::width>> rows{grad.to.data + g * grad.to.pitch, {samples},
-                                                                       grad.to.pitch, grad.to.stride};
+          const View<typename R::type, Shape<dynamic, RS::width>> rows{
+              grad.to.data + g * grad.to.pitch, {samples}, grad.to.pitch, grad.to.stride};
           for_each(cuda, samples * RS::width,
                    PointwiseFold<W, typename R::type, Shape<dynamic, RS::width>>{
                        partial + g * pitch, {rows, grad.mode}, count, step, chunks * groups * pitch});

@@ -27,7 +27,8 @@ inline std::string to_string(const arch::ProductKey& k) {
   };
   s << (k.transpose_a ? 'T' : 'N') << (k.transpose_b ? 'T' : 'N') << (k.accumulate ? '+' : '=') << ',';
   for (const auto* m : {&k.a, &k.b, &k.c}) matrix(*m);
-  s << k.batch << ',' << k.bias_step << ',' << static_cast<int>(k.epilogue) << ',' << k.aux_stride << ',' << k.alignment;
+  s << k.batch << ',' << k.bias_step << ',' << static_cast<int>(k.epilogue) << ',' << k.aux_stride << ','
+    << k.alignment;
   return s.str();
 }
 
@@ -36,7 +37,8 @@ inline std::string to_string(const arch::ProductKey& k) {
 class Products {
  public:
   /// @param workspace device memory of `bytes` bytes  @param file of measured algorithms, or "": none is read or written
-  Products(arch::Stream stream, void* workspace, std::size_t bytes, int candidates, std::string file, std::string device)
+  Products(arch::Stream stream, void* workspace, std::size_t bytes, int candidates, std::string file,
+           std::string device)
       : stream_(stream),
         workspace_(workspace),
         bytes_(bytes),

@@ -82,8 +82,8 @@ template <class Tree, ContextOn<Cuda> C, class T, class R, class S, class... L>
 void reduce_forward(C& context, View<T, R> y, S shape, double scale, Pack<L...> leaves) {
   constexpr index_t wanted = 264, least = 2048;  // blocks; numbers of a part
   const index_t samples = shape.samples(), results = y.shape.rows();
-  const index_t parts = std::clamp<index_t>(wanted / std::max<index_t>(1, samples), 1,
-                                            std::max<index_t>(1, S::sample_size() / least));
+  const index_t parts =
+      std::clamp<index_t>(wanted / std::max<index_t>(1, samples), 1, std::max<index_t>(1, S::sample_size() / least));
   const Arena::Mark before = context.workspace().activations.mark();
   double* partial = context.template take<double>(std::max<index_t>(1, samples * parts));
   const double bytes = leaves.apply([](const auto&... leaf) { return (0 + ... + leaf_bytes(leaf)); });
@@ -98,8 +98,7 @@ void reduce_forward(C& context, View<T, R> y, S shape, double scale, Pack<L...> 
           },
           leaf...);
     });
-    for_each(cuda, results,
-             detail::SumOfParts<T, R>{y, partial, results == 0 ? 0 : samples * parts / results, scale});
+    for_each(cuda, results, detail::SumOfParts<T, R>{y, partial, results == 0 ? 0 : samples * parts / results, scale});
   });
   context.workspace().activations.pop(before);
 }

@@ -117,16 +117,18 @@ struct NormalizeBackward {
 /// y = softmax(x) of every row.
 template <ContextOn<Cuda> C, class T, class S>
 void softmax_forward(C& context, View<T, S> y, View<T, S> x) {
-  launch(context, "softmax_forward", {2.0 * double(x.shape.size()) * sizeof(T), 0},
-         [&](Cuda& cuda) { detail::for_rows(cuda, x.shape.rows(), detail::SoftmaxForward<T, S>{y, x}); });
+  launch(context, "softmax_forward", {2.0 * double(x.shape.size()) * sizeof(T), 0}, [&](Cuda& cuda) {
+    detail::for_rows(cuda, x.shape.rows(), detail::SoftmaxForward<T, S>{y, x});
+  });
 }
 
 /// dx = y (dy − Σ y dy) of every row.
 template <ContextOn<Cuda> C, class T, class S>
 void softmax_backward(C& context, View<const T, S> dy, View<T, S> y, Grad<T, S> dx) {
   if (!dx) return;
-  launch(context, "softmax_backward", {3.0 * double(y.shape.size()) * sizeof(T), 0},
-         [&](Cuda& cuda) { detail::for_rows(cuda, y.shape.rows(), detail::SoftmaxBackward<T, S>{dy, y, dx}); });
+  launch(context, "softmax_backward", {3.0 * double(y.shape.size()) * sizeof(T), 0}, [&](Cuda& cuda) {
+    detail::for_rows(cuda, y.shape.rows(), detail::SoftmaxBackward<T, S>{dy, y, dx});
+  });
 }
 
 /// y = x / max(|x|, eps) of every row, norms[row] = |x|.
@@ -145,8 +147,7 @@ void normalize_backward(C& context, View<const T, S> dy, View<T, S> y, const typ
   if (!dx) return;
   using W = typename C::wide;
   launch(context, "normalize_backward", {3.0 * double(y.shape.size()) * sizeof(T), 0}, [&](Cuda& cuda) {
-    detail::for_rows(cuda, y.shape.rows(),
-                     detail::NormalizeBackward<T, S>{dy, y, norms, static_cast<W>(eps), dx});
+    detail::for_rows(cuda, y.shape.rows(), detail::NormalizeBackward<T, S>{dy, y, norms, static_cast<W>(eps), dx});
   });
 }
 

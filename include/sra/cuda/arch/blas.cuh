@@ -79,7 +79,8 @@ struct Algorithm {
     std::size_t at = 0;
     const auto number = [&](std::uint64_t& x) {
       const std::size_t begin = at;
-      for (x = 0; at < s.size() && s[at] >= '0' && s[at] <= '9'; ++at) x = 10 * x + static_cast<std::uint64_t>(s[at] - '0');
+      for (x = 0; at < s.size() && s[at] >= '0' && s[at] <= '9'; ++at)
+        x = 10 * x + static_cast<std::uint64_t>(s[at] - '0');
       return at > begin;
     };
     std::uint64_t workspace = 0;
@@ -107,8 +108,7 @@ class Product {
     set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue(key));
     if (key.epilogue == Epilogue::bias || key.epilogue == Epilogue::gelu || key.epilogue == Epilogue::column_sums_b)
       set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, detail::data_type(key.c.number));
-    if (key.bias_step > 0)
-      set(CUBLASLT_MATMUL_DESC_BIAS_BATCH_STRIDE, static_cast<std::int64_t>(key.bias_step));
+    if (key.bias_step > 0) set(CUBLASLT_MATMUL_DESC_BIAS_BATCH_STRIDE, static_cast<std::int64_t>(key.bias_step));
     if (key.aux_stride > 0) {
       set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, static_cast<std::int64_t>(key.aux_stride));
       set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE, detail::data_type(key.c.number));
@@ -124,11 +124,16 @@ class Product {
  private:
   static cublasLtEpilogue_t epilogue(const ProductKey& key) {
     switch (key.epilogue) {
-      case Epilogue::bias: return CUBLASLT_EPILOGUE_BIAS;
-      case Epilogue::gelu: return key.aux_stride > 0 ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_BIAS;
-      case Epilogue::gelu_slope: return CUBLASLT_EPILOGUE_DGELU;
-      case Epilogue::column_sums_b: return CUBLASLT_EPILOGUE_BGRADB;
-      default: return CUBLASLT_EPILOGUE_DEFAULT;
+      case Epilogue::bias:
+        return CUBLASLT_EPILOGUE_BIAS;
+      case Epilogue::gelu:
+        return key.aux_stride > 0 ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_BIAS;
+      case Epilogue::gelu_slope:
+        return CUBLASLT_EPILOGUE_DGELU;
+      case Epilogue::column_sums_b:
+        return CUBLASLT_EPILOGUE_BGRADB;
+      default:
+        return CUBLASLT_EPILOGUE_DEFAULT;
     }
   }
   template <class T>
@@ -176,20 +181,18 @@ inline std::vector<Algorithm> Product::candidates(Blas& blas, int most, std::siz
   cublasLtMatmulPreference_t p = nullptr;
   detail::check(cublasLtMatmulPreferenceCreate(&p), "cublasLtMatmulPreferenceCreate");
   const detail::Preference preference(p);
-  detail::check(cublasLtMatmulPreferenceSetAttribute(p, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
-                                                     sizeof workspace),
-                "cublasLtMatmulPreferenceSetAttribute");
+  detail::check(
+      cublasLtMatmulPreferenceSetAttribute(p, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace),
+      "cublasLtMatmulPreferenceSetAttribute");
   const auto alignment = static_cast<std::uint32_t>(key_.alignment);
-  for (const auto what :
-       {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
-        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
+  for (const auto what : {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+                          CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
     detail::check(cublasLtMatmulPreferenceSetAttribute(p, what, &alignment, sizeof alignment),
                   "cublasLtMatmulPreferenceSetAttribute");
   std::vector<cublasLtMatmulHeuristicResult_t> results(static_cast<std::size_t>(most));
   int found = 0;
-  const cublasStatus_t status =
-      cublasLtMatmulAlgoGetHeuristic(blas.get(), description_.get(), a_.get(), b_.get(), c_.get(), c_.get(), p, most,
-                                     results.data(), &found);
+  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(blas.get(), description_.get(), a_.get(), b_.get(),
+                                                               c_.get(), c_.get(), p, most, results.data(), &found);
   if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) return {};
   detail::check(status, "cublasLtMatmulAlgoGetHeuristic");
   std::vector<Algorithm> all;

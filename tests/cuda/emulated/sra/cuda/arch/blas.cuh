@@ -64,9 +64,9 @@ inline void multiply(const ProductKey& k, const ProductOperands& o) {
     return p ? static_cast<const std::byte*>(p) + i * (n == Number::bf16 ? 2 : 4) : nullptr;
   };
   for (index_t i = 0; i < k.batch; ++i)
-    multiply_one(k, {at(k.a.number, o.a, i * k.a.step), at(k.b.number, o.b, i * k.b.step),
-                     const_cast<void*>(at(k.c.number, o.c, i * k.c.step)), at(k.c.number, o.bias, i * k.bias_step),
-                     o.aux});
+    multiply_one(
+        k, {at(k.a.number, o.a, i * k.a.step), at(k.b.number, o.b, i * k.b.step),
+            const_cast<void*>(at(k.c.number, o.c, i * k.c.step)), at(k.c.number, o.bias, i * k.bias_step), o.aux});
 }
 
 }  // namespace emulated
@@ -89,7 +89,9 @@ class Blas {
 class Product {
  public:
   explicit Product(const ProductKey& key) : key_(key) {
-    const auto dims = [](const ProductMatrix& m, bool t) { return std::pair(t ? m.columns : m.rows, t ? m.rows : m.columns); };
+    const auto dims = [](const ProductMatrix& m, bool t) {
+      return std::pair(t ? m.columns : m.rows, t ? m.rows : m.columns);
+    };
     const auto [m, k] = dims(key.a, key.transpose_a);
     const auto [k2, n] = dims(key.b, key.transpose_b);
     if (k != k2 || m != key.c.rows || n != key.c.columns) throw Error("emulated product: sizes that do not fit");

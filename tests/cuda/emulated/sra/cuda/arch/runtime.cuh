@@ -62,7 +62,8 @@ inline void release_pinned(void* p) { release(p); }
 inline Stream make_stream() { return new emulated::Queue; }
 inline void release(Stream s) { delete s; }
 inline void wait(Stream s) {
-  if (s->captured) throw Error("Cuda: cudaStreamSynchronize: cudaErrorStreamCaptureUnsupported: a stream that is captured");
+  if (s->captured)
+    throw Error("Cuda: cudaStreamSynchronize: cudaErrorStreamCaptureUnsupported: a stream that is captured");
 }
 
 inline void copy(void* to, const void* from, std::size_t bytes, Stream s) {
