@@ -111,14 +111,22 @@ inline double output_weight(const Rng& rng, index_t i) {
   return number_cast<double>(bf16(rng.normal(static_cast<std::uint64_t>(i))));
 }
 
+template <class B>
+auto standard_options() {
+  if constexpr (std::is_same_v<B, Cpu>)
+    return backend::CpuOptions{.threads = 2};
+  else
+    return typename B::options_type{};
+}
+
 /// A backend with a workspace on which ops run again and again.
 template <class T, class B = Cpu>
 class Machine {
  public:
   using Context = Recording<B, T>;
 
-  Machine() requires std::is_same_v<B, Cpu> : Machine(backend::CpuOptions{.threads = 2}) {}
-  explicit Machine(const auto&... options) : backend_(options...), workspace_(backend_) {}
+  explicit Machine(decltype(standard_options<B>()) options = standard_options<B>())
+      : backend_(options), workspace_(backend_) {}
   B& cpu() { return backend_; }
 
   /// Calls the op once per seed, in one step, and differentiates the sum of Σ w y over the calls, w drawn from the

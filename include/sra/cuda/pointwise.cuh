@@ -12,7 +12,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace sra::backend {
+namespace sra::cuda {
 
 namespace detail {
 
@@ -352,4 +352,4 @@ void pointwise_backward(C& context, S shape, Dy dy, double scale, Pack<L...> lea
   (std::index_sequence_for<L...>{});
 }
 
-}  // namespace sra::backend
+}  // namespace sra::cuda
