@@ -8,7 +8,8 @@
 #include <sra/cpu/pointwise.hpp>
 #include <sra/expr/pointwise.hpp>
 
-#if __has_include(<sra/cuda/arch/block.hpp>)  // the arch headers that run kernels on the host
+#if __has_include( \
+    <sra/cuda/arch/block.hpp>) || __has_include(<cuda_runtime.h>)  // kernels run on the host, or on a GPU
 #include <sra/cuda/kernels.cuh>
 #define SRA_OP_CHECK_CUDA 1
 #endif
@@ -111,12 +112,43 @@ inline double output_weight(const Rng& rng, index_t i) {
   return number_cast<double>(bf16(rng.normal(static_cast<std::uint64_t>(i))));
 }
 
+#ifdef SRA_OP_CHECK_CUDA
+/// Memory that test and kernels use by turns.
+inline MemorySource shared_memory() {
+  return {nullptr, [](void*, std::size_t n) { return arch::allocate_managed(n); },
+          [](void*, void* p, std::size_t) { arch::release(p); }};
+}
+template <class T>
+struct SharedAllocator {
+  using value_type = T;
+  SharedAllocator() = default;
+  template <class U>
+  SharedAllocator(const SharedAllocator<U>&) {}
+  T* allocate(std::size_t n) { return static_cast<T*>(arch::allocate_managed(n * sizeof(T))); }
+  void deallocate(T* p, std::size_t) { arch::release(p); }
+  bool operator==(const SharedAllocator&) const = default;
+};
+/// Numbers that kernels of every backend may read.
+template <class T>
+using Shared = std::vector<T, SharedAllocator<T>>;
+#else
+template <class T>
+using Shared = std::vector<T>;
+#endif
+
 template <class B>
 auto standard_options() {
-  if constexpr (std::is_same_v<B, Cpu>)
-    return backend::CpuOptions{.threads = 2};
+  if constexpr (std::is_same_v<B, Cpu>) return backend::CpuOptions{.threads = 2};
+#ifdef SRA_OP_CHECK_CUDA
   else
-    return typename B::options_type{};
+    return CudaOptions{.memory = shared_memory()};
+#endif
+}
+
+/// Waits until the host may read what was computed.
+template <class B>
+void wait_for(B& backend) {
+  if constexpr (!B::is_host) backend.wait();
 }
 
 /// A backend with a workspace on which ops run again and again.
@@ -141,10 +173,12 @@ class Machine {
     leaves.apply([&](const auto&... leaf) {
       for (const std::uint64_t seed : seeds) {
         const auto y = eval(op(leaf.var...));
+        wait_for(backend_);
         out.y = read(y.value);
         put_weights(y, seed);
       }
       context.tape().unwind(context);
+      wait_for(backend_);
       (out.gradients.push_back(leaf.gradient()), ...);
     });
     workspace_.roll_back();
@@ -156,7 +190,11 @@ class Machine {
   std::vector<double> value(const Op& op, const Argument<S>&... operands) {
     Context context(workspace_, {});
     const Pack<Leaf<S>...> leaves{{{Leaf<S>(context, operands, true)}...}};
-    const auto y = leaves.apply([&](const auto&... leaf) { return read(eval(op(leaf.var...)).value); });
+    const auto y = leaves.apply([&](const auto&... leaf) {
+      const auto result = eval(op(leaf.var...));
+      wait_for(backend_);
+      return read(result.value);
+    });
     workspace_.roll_back();
     return y;
   }
@@ -166,7 +204,7 @@ class Machine {
   template <class S>
   struct Leaf {
     using E = element_t<Context, S>;
-    std::vector<E> memory, gradient_memory;
+    Shared<E> memory, gradient_memory;
     std::vector<unsigned char> state;
     Var<E, S, Context> var;
 
@@ -215,9 +253,10 @@ class Machine {
   }
 
   template <class Y>
-  static void put_weights(const Y& y, std::uint64_t seed) {
+  void put_weights(const Y& y, std::uint64_t seed) {
     const auto dy = y.grad();
     if (!dy) return;
+    wait_for(backend_);
     const Rng rng(seed, Purpose::user, 1, 0);
     for (index_t r = 0; r < dy.to.shape.rows(); ++r)
       for (index_t i = 0; i < Y::shape::width; ++i) {

@@ -107,4 +107,5 @@ class Cuda {
 
 namespace sra {
 using cuda::Cuda;
+using cuda::CudaOptions;
 }  // namespace sra
