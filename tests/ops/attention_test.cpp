@@ -103,7 +103,7 @@ constexpr auto unpacked = [](auto qkv) {
 
 }  // namespace
 
-BOOST_AUTO_TEST_SUITE(attention)
+BOOST_AUTO_TEST_SUITE(attention_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_shape([](auto heads, const Accuracy& accuracy, const auto& q, const auto& k, const auto& v) {

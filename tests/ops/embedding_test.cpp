@@ -59,7 +59,7 @@ void expect_published(double x, double published, double unit) { BOOST_TEST(std:
 
 }  // namespace
 
-BOOST_AUTO_TEST_SUITE(embedding)
+BOOST_AUTO_TEST_SUITE(embedding_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_table([](auto with, auto formula, const Accuracy&, const auto& table) {

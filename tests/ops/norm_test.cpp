@@ -146,7 +146,7 @@ void each_affine_shape(auto check) {
 
 }  // namespace
 
-BOOST_AUTO_TEST_SUITE(norms)
+BOOST_AUTO_TEST_SUITE(norm_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_shape([](const Accuracy& accuracy, const auto& x, const auto& shift, const auto& scale) {

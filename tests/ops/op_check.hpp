@@ -19,6 +19,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <string>
@@ -113,6 +115,16 @@ inline double output_weight(const Rng& rng, index_t i) {
 }
 
 #ifdef SRA_OP_CHECK_CUDA
+/// Ends a program that needs a device where there is none, as skipped.
+struct NeedsDevice {
+  NeedsDevice() {
+    if (arch::device_count() > 0) return;
+    std::puts("skipped: no device");
+    std::exit(77);
+  }
+};
+BOOST_TEST_GLOBAL_FIXTURE(NeedsDevice);
+
 /// Memory that test and kernels use by turns.
 inline MemorySource shared_memory() {
   return {nullptr, [](void*, std::size_t n) { return arch::allocate_managed(n); },

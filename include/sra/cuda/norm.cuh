@@ -133,11 +133,11 @@ namespace detail {
 inline constexpr int norm_sums = 3;
 
 /// Warps of a block of NormBackward: as many as can keep sums of their own in half of the shared memory.
-constexpr int norm_warps(index_t sums) {
+SRA_FN constexpr int norm_warps(index_t sums) {
   return static_cast<int>(std::clamp<index_t>(100 * 1024 / (sums * index_t{sizeof(float)}), 1, 8));
 }
 /// Whether the sums of one warp fit into shared memory; otherwise it keeps them where they go.
-constexpr bool norm_sums_shared(index_t sums) { return sums * index_t{sizeof(float)} <= 220 * 1024; }
+SRA_FN constexpr bool norm_sums_shared(index_t sums) { return sums * index_t{sizeof(float)} <= 220 * 1024; }
 
 /// Gradients of rows, a block for rows_each rows of one sample, a warp a row; every warp adds up its own rows in order, then
 /// the block its warps: partial[block] = [groups, 3, D].

@@ -67,7 +67,7 @@ enum class Sum {
   tokens    ///< the same rows in every sample: summed over samples
 };
 template <class L, class G>
-constexpr Sum sum_of() {
+SRA_FN constexpr Sum sum_of() {
   if constexpr (std::is_same_v<G, NoGrad>)
     return Sum::none;
   else if constexpr (L::broadcast == Broadcast::same)
