@@ -126,10 +126,10 @@ struct NeedsDevice {
 BOOST_TEST_GLOBAL_FIXTURE(NeedsDevice);
 
 /// Memory that test and kernels use by turns.
-inline MemorySource shared_memory() {
-  return {nullptr, [](void*, std::size_t n) { return arch::allocate_managed(n); },
-          [](void*, void* p, std::size_t) { arch::release(p); }};
-}
+struct SharedMemory {
+  static void* allocate(void*, std::size_t n) { return arch::allocate_managed(n); }
+  static void release(void*, void* p, std::size_t) { arch::release(p); }
+};
 template <class T>
 struct SharedAllocator {
   using value_type = T;
@@ -153,7 +153,7 @@ auto standard_options() {
   if constexpr (std::is_same_v<B, Cpu>) return backend::CpuOptions{.threads = 2};
 #ifdef SRA_OP_CHECK_CUDA
   else
-    return CudaOptions{.memory = shared_memory()};
+    return CudaOptions{.memory = {nullptr, &SharedMemory::allocate, &SharedMemory::release}};
 #endif
 }
 

@@ -32,7 +32,7 @@ struct Pack : detail::PackOf<std::index_sequence_for<V...>, V...> {};
 
 /// Makes a Pack of copies.
 template <class... V>
-SRA_FN constexpr Pack<V...> pack(V... v) {
+constexpr Pack<V...> pack(V... v) {
   return {{{v}...}};
 }
 

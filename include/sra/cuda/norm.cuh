@@ -133,7 +133,7 @@ namespace detail {
 inline constexpr int norm_sums = 3;
 
 /// Warps of a block of NormBackward: as many as can keep sums of their own in half of the shared memory.
-SRA_FN constexpr int norm_warps(index_t sums) {
+constexpr int norm_warps(index_t sums) {
   return static_cast<int>(std::clamp<index_t>(100 * 1024 / (sums * index_t{sizeof(float)}), 1, 8));
 }
 /// Whether the sums of one warp fit into shared memory; otherwise it keeps them where they go.
