@@ -1,4 +1,4 @@
-// The tests of every op: its definition, finite differences, instruction sets, use twice, constants, threads.
+// The tests of every op: its definition, finite differences, backends and instruction sets, use twice, constants, threads.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -7,6 +7,11 @@
 #include <sra/cpu/memory.hpp>
 #include <sra/cpu/pointwise.hpp>
 #include <sra/expr/pointwise.hpp>
+
+#if __has_include(<sra/cuda/arch/block.hpp>)  // the arch headers that run kernels on the host
+#include <sra/cuda/kernels.cuh>
+#define SRA_OP_CHECK_CUDA 1
+#endif
 
 #include <boost/test/unit_test.hpp>
 
@@ -107,13 +112,14 @@ inline double output_weight(const Rng& rng, index_t i) {
 }
 
 /// A backend with a workspace on which ops run again and again.
-template <class T>
+template <class T, class B = Cpu>
 class Machine {
  public:
-  using Context = Recording<Cpu, T>;
+  using Context = Recording<B, T>;
 
-  explicit Machine(backend::CpuOptions options = {.threads = 2}) : cpu_(options), workspace_(cpu_) {}
-  Cpu& cpu() { return cpu_; }
+  Machine() requires std::is_same_v<B, Cpu> : Machine(backend::CpuOptions{.threads = 2}) {}
+  explicit Machine(const auto&... options) : backend_(options...), workspace_(backend_) {}
+  B& cpu() { return backend_; }
 
   /// Calls the op once per seed, in one step, and differentiates the sum of Σ w y over the calls, w drawn from the
   /// seed. Whatever the op does not write is NaN.  @param ignored number of the operand that is a constant, or -1
@@ -213,8 +219,8 @@ class Machine {
       }
   }
 
-  Cpu cpu_;
-  Workspace<Cpu> workspace_;
+  B backend_;
+  Workspace<B> workspace_;
 };
 
 /// A parameter operand as products read it.
@@ -297,7 +303,8 @@ void matches_finite_differences(const Op& op, const Argument<S>&... operands) {
   (std::index_sequence_for<S...>{});
 }
 
-/// Every instruction set of this machine agrees with the double run of the portable one, in float and in double.
+/// Every instruction set of this machine agrees with the double run of the portable one, in float and in double, and so
+/// do the kernels of CUDA in float.
 template <class Op, class... S>
 void every_isa_agrees(const Op& op, const Accuracy& accuracy, const Argument<S>&... operands) {
   using backend::Isa;
@@ -309,6 +316,9 @@ void every_isa_agrees(const Op& op, const Accuracy& accuracy, const Argument<S>&
     expect_close(name + " float", Machine<float>({.threads = 1, .isa = isa}).run(op, {1}, -1, operands...), reference,
                  accuracy, true);
   }
+#ifdef SRA_OP_CHECK_CUDA
+  expect_close("cuda float", Machine<float, Cuda>().run(op, {1}, -1, operands...), reference, accuracy, true);
+#endif
 }
 
 /// An operand whose values bf16 has, too.
@@ -331,17 +341,21 @@ void bf16_agrees(const Op& op, double roundings, double floor, const Argument<S>
     for (const double x : r) scale = std::max(scale, std::abs(x));
     return roundings * 0x1p-8 * scale;
   };
-  for (const Isa isa : backend::available_isas()) {
-    const Outcome x = Machine<bf16>({.threads = 2, .isa = isa}).run(op, {1}, -1, as_bf16(operands)...);
-    const auto name = backend::to_string(isa) + " bf16";
+  const auto check = [&](const std::string& name, const Outcome& x) {
     expect_close(name + ", result", x.y, reference.y, allowed(reference.y));
     for (std::size_t i = 0; i < x.gradients.size(); ++i)
       expect_close(text(name, ", gradient ", i), x.gradients[i], reference.gradients[i],
                    allowed(reference.gradients[i]));
-  }
+  };
+  for (const Isa isa : backend::available_isas())
+    check(backend::to_string(isa) + " bf16",
+          Machine<bf16>({.threads = 2, .isa = isa}).run(op, {1}, -1, as_bf16(operands)...));
+#ifdef SRA_OP_CHECK_CUDA
+  check("cuda bf16", Machine<bf16, Cuda>().run(op, {1}, -1, as_bf16(operands)...));
+#endif
 }
 
-/// The gradients of two uses of the same operands are the sum of the gradients of each.
+/// The gradients of two uses of the same operands are the sum of the gradients of each, on every backend.
 template <class Op, class... S>
 void accumulates(const Op& op, const Accuracy& accuracy, const Argument<S>&... operands) {
   Machine<double> machine;
@@ -351,6 +365,9 @@ void accumulates(const Op& op, const Accuracy& accuracy, const Argument<S>&... o
   for (std::size_t i = 0; i < sum.gradients.size(); ++i)
     for (std::size_t j = 0; j < sum.gradients[i].size(); ++j) sum.gradients[i][j] += second.gradients[i][j];
   expect_close("used twice", both, sum, accuracy, false);
+#ifdef SRA_OP_CHECK_CUDA
+  expect_close("used twice, cuda", Machine<float, Cuda>().run(op, {1, 2}, -1, operands...), sum, accuracy, true);
+#endif
 }
 
 /// A constant operand has no gradient, and those of the others keep their bits.

@@ -61,6 +61,7 @@ struct ParameterTable {
   const wide_t<T>* masters = nullptr;  ///< float (double): biases, norms, embeddings
   wide_t<T>* gradients = nullptr;      ///< null: parameters are constants
   unsigned char* states = nullptr;     ///< one ParameterState each
+  index_t size = 0;                    ///< elements of each buffer
 };
 
 template <class T, class S, class Context>

@@ -4,7 +4,6 @@
 
 #include <sra/core/config.hpp>
 
-#include <bit>
 #include <cstdint>
 #include <type_traits>
 
@@ -17,11 +16,11 @@ struct bf16 {
   bf16() = default;
   /// Rounds to nearest, ties to even; NaN stays NaN.
   SRA_FN explicit bf16(float x) {
-    const auto u = std::bit_cast<std::uint32_t>(x);
+    const auto u = __builtin_bit_cast(std::uint32_t, x);
     const bool nan = (u & 0x7fffffffu) > 0x7f800000u;
     bits = static_cast<std::uint16_t>(nan ? (u >> 16) | 0x40u : (u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
   }
-  SRA_FN explicit operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
+  SRA_FN explicit operator float() const { return __builtin_bit_cast(float, static_cast<std::uint32_t>(bits) << 16); }
 };
 
 /// x as S, by way of float to and from bf16.

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sra/core/config.hpp>
+
 #include <cstddef>
 #include <utility>
 
@@ -18,7 +20,7 @@ template <class Indices, class... V>
 struct PackOf;
 template <std::size_t... I, class... V>
 struct PackOf<std::index_sequence<I...>, V...> : PackItem<I, V>... {
-  constexpr decltype(auto) apply(auto&& f) const { return f(static_cast<const PackItem<I, V>&>(*this).item...); }
+  SRA_FN constexpr decltype(auto) apply(auto&& f) const { return f(static_cast<const PackItem<I, V>&>(*this).item...); }
 };
 
 }  // namespace detail
@@ -30,13 +32,13 @@ struct Pack : detail::PackOf<std::index_sequence_for<V...>, V...> {};
 
 /// Makes a Pack of copies.
 template <class... V>
-constexpr Pack<V...> pack(V... v) {
+SRA_FN constexpr Pack<V...> pack(V... v) {
   return {{{v}...}};
 }
 
 /// Element I of a Pack.
 template <std::size_t I, class V>
-constexpr const V& get(const detail::PackItem<I, V>& item) {
+SRA_FN constexpr const V& get(const detail::PackItem<I, V>& item) {
   return item.item;
 }
 

@@ -27,13 +27,13 @@ struct Shape {
   static_assert(((E > 0 || E == dynamic) && ...), "Shape: every extent is positive or sra::dynamic");
 
   static constexpr int rank = sizeof...(E);
-  static constexpr index_t extent(int i) { return detail::extent_list<E...>[i]; }
+  SRA_FN static constexpr index_t extent(int i) { return detail::extent_list<E...>[i]; }
   static constexpr bool batched = extent(0) == dynamic;
   static_assert(((E == dynamic) + ...) <= 1 && (batched || ((E != dynamic) && ...)),
                 "Shape: only the first extent may be sra::dynamic");
 
   /// Elements per sample (of the whole tensor, when not batched).
-  static constexpr index_t sample_size() {
+  SRA_FN static constexpr index_t sample_size() {
     index_t n = 1;
     for (int i = batched; i < rank; ++i) n *= extent(i);
     return n;

@@ -3,11 +3,10 @@
 #pragma once
 
 #include <sra/cpu/memory.hpp>
-#include <sra/expr/pointwise.hpp>
+#include <sra/expr/overlap.hpp>
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdlib>
 #include <type_traits>
 #include <utility>
 
@@ -261,29 +260,6 @@ struct Part {
   }
 };
 
-/// Whether two gradients are overlapping parts of one value, so that two tasks may add to one element.  The same part twice
-/// is none: each of its elements belongs to one task.
-template <class G, class H>
-bool overlap(const G& a, const H& b) {
-  if constexpr (std::is_same_v<G, NoGrad> || std::is_same_v<H, NoGrad>) {
-    return false;
-  } else {
-    if (!a || !b) return false;
-    const auto* first_a = reinterpret_cast<const std::byte*>(a.to.data);
-    const auto* first_b = reinterpret_cast<const std::byte*>(b.to.data);
-    const auto* last_a = reinterpret_cast<const std::byte*>(a.to.data + a.to.span());
-    const auto* last_b = reinterpret_cast<const std::byte*>(b.to.data + b.to.span());
-    if (first_a == first_b || last_a <= first_b || last_b <= first_a) return false;
-    if constexpr (std::is_same_v<G, H>) {  // columns side by side, as split makes them
-      constexpr index_t width = decltype(a.to)::shape_type::width;
-      const index_t pitch = a.to.row_stride(), beside = std::abs(a.to.data - b.to.data) % pitch;
-      if (a.to.uniform() && b.to.uniform() && b.to.row_stride() == pitch && beside >= width && pitch - beside >= width)
-        return false;
-    }
-    return true;
-  }
-}
-
 }  // namespace detail
 
 /// y = tree(leaves).  Reads every operand once, writes y once.
@@ -310,7 +286,7 @@ void pointwise_backward(C& context, S shape, Dy dy, double scale, Pack<L...> lea
      ...);
     launch(context, "pointwise_backward", {bytes, 0}, [&](Cpu& cpu) {
       const index_t blocks = g.blocks(), tasks = g.samples * blocks;
-      const auto meets_another = [&](const auto& grad) { return (detail::overlap(grad, get<I>(grads)) || ...); };
+      const auto meets_another = [&](const auto& grad) { return (sra::detail::overlap(grad, get<I>(grads)) || ...); };
       const bool in_order = (meets_another(get<I>(grads)) || ...);
       detail::for_tasks_of<S>(cpu, tasks, in_order ? tasks : std::max<index_t>(1, 256 / g.rows()),
                               [=](index_t begin, index_t end, int) {

@@ -84,7 +84,8 @@ class Cuda {
   static CudaOptions checked(CudaOptions o) {
     const int n = arch::device_count();
     if (n == 0) throw Error("Cuda: expected a device, got none: is there a GPU, and its driver?");
-    if (o.device < 0 || o.device >= n) throw Error(text("Cuda: device: expected one of ", n, ", got number ", o.device));
+    if (o.device < 0 || o.device >= n)
+      throw Error(text("Cuda: device: expected one of ", n, ", got number ", o.device));
     arch::choose_device(o.device);
     return o;
   }

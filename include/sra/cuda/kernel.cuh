@@ -54,7 +54,8 @@ SRA_DEVICE void put(T* to, const W (&from)[N], bool add) {
 template <int N, class T, class S>
 bool takes_vectors(const View<T, S>& v) {
   constexpr std::size_t bytes = std::min<std::size_t>(16, sizeof(T) * N);
-  return S::width % N == 0 && v.pitch % N == 0 && v.stride % N == 0 && reinterpret_cast<std::uintptr_t>(v.data) % bytes == 0;
+  return S::width % N == 0 && v.pitch % N == 0 && v.stride % N == 0 &&
+         reinterpret_cast<std::uintptr_t>(v.data) % bytes == 0;
 }
 
 /// Calls f.template operator()<N>() with N = Most if rows of S and all these operands may be read in vectors of that many
@@ -88,6 +89,7 @@ SRA_DEVICE T block_sum(T x, T* room) {
 template <class F>
 struct ForEach {
   static constexpr int threads = 256;
+  static constexpr bool threads_are_independent = true;
   F f;
   index_t count;
 

@@ -64,7 +64,10 @@ void deposit(C& context, Grad<T, S> y, View<const U, S> x) {
   const bool add = y.mode == GradMode::accumulate;
   launch(context, "deposit", {double(x.shape.size()) * (sizeof(U) + (add ? 2 : 1) * sizeof(T)), 0}, [&](Cuda& cuda) {
     with_vectors<8, S>(
-        [&]<int N>() { for_each(cuda, x.shape.size() / N, detail::Deposit<N, T, U, S>{y.to, x, add}); }, y.to, x);
+        [&]<int N>() {
+          for_each(cuda, x.shape.size() / N, detail::Deposit<N, T, U, S>{y.to, x, add});
+        },
+        y.to, x);
   });
 }
 

@@ -18,15 +18,17 @@
 
 namespace sra::backend {
 
-/// "bf16 T 1152x64/1152 ...": a key as words of a file.
+/// A key as one word of a file.
 inline std::string to_string(const arch::ProductKey& k) {
   std::ostringstream s;
   const auto matrix = [&](const arch::ProductMatrix& m) {
-    s << (m.number == arch::Number::bf16 ? "bf16:" : "f32:") << m.rows << ':' << m.columns << ':' << m.stride << ',';
+    s << (m.number == arch::Number::bf16 ? "bf16:" : "f32:") << m.rows << ':' << m.columns << ':' << m.stride << ':'
+      << m.step << ',';
   };
   s << (k.transpose_a ? 'T' : 'N') << (k.transpose_b ? 'T' : 'N') << (k.accumulate ? '+' : '=') << ',';
   for (const auto* m : {&k.a, &k.b, &k.c}) matrix(*m);
-  s << static_cast<int>(k.epilogue) << ',' << k.aux_stride << ',' << k.alignment;
+  s << k.batch << ',' << k.bias_step << ',' << static_cast<int>(k.epilogue) << ',' << k.aux_stride << ','
+    << k.alignment;
   return s.str();
 }
 
@@ -35,7 +37,8 @@ inline std::string to_string(const arch::ProductKey& k) {
 class Products {
  public:
   /// @param workspace device memory of `bytes` bytes  @param file of measured algorithms, or "": none is read or written
-  Products(arch::Stream stream, void* workspace, std::size_t bytes, int candidates, std::string file, std::string device)
+  Products(arch::Stream stream, void* workspace, std::size_t bytes, int candidates, std::string file,
+           std::string device)
       : stream_(stream),
         workspace_(workspace),
         bytes_(bytes),
@@ -73,7 +76,9 @@ class Products {
     return device + "," + std::to_string(arch::Blas::version());
   }
   static arch::ProductKey aligned(arch::ProductKey key, const arch::ProductOperands& o) {
-    const auto bytes = [](const arch::ProductMatrix& m) { return m.stride * (m.number == arch::Number::bf16 ? 2 : 4); };
+    const auto bytes = [](const arch::ProductMatrix& m) {
+      return (m.stride | m.step) * (m.number == arch::Number::bf16 ? 2 : 4);
+    };
     std::uint64_t all = 16;
     for (const void* p : {o.a, o.b, static_cast<const void*>(o.c), o.bias, o.aux})
       all |= reinterpret_cast<std::uintptr_t>(p);

@@ -26,7 +26,7 @@ struct DrawKey {
   index_t step = 0;          ///< finished updates
   index_t first_sample = 0;  ///< global ordinal of the batch's first sample within the step
 
-  Rng rng(Purpose purpose, index_t row) const { return Rng(seed, purpose, step, first_sample + row); }
+  SRA_FN Rng rng(Purpose purpose, index_t row) const { return Rng(seed, purpose, step, first_sample + row); }
 };
 
 /// Flow matching: predict the velocity v = α′ x + σ′ ε from x_t = α x + σ ε.   SiT, arXiv:2401.08740.

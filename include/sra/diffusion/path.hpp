@@ -15,20 +15,20 @@ struct PathPoint {
 
 /// α = 1 − t, σ = t; t = 0 is data, t = 1 is pure noise.   SiT, arXiv:2401.08740.
 struct LinearPath {
-  static PathPoint at(double t) { return {1.0 - t, t, -1.0, 1.0}; }
+  SRA_FN static PathPoint at(double t) { return {1.0 - t, t, -1.0, 1.0}; }
   /// The time whose signal-to-noise ratio α/σ is 1/s.
-  static double time_of(double s) { return s / (1.0 + s); }
+  SRA_FN static double time_of(double s) { return s / (1.0 + s); }
   static constexpr const char* name = "linear";
 };
 
 /// α = cos(π t / 2), σ = sin(π t / 2).   SiT, arXiv:2401.08740 (GVP).
 struct CosinePath {
-  static PathPoint at(double t) {
+  SRA_FN static PathPoint at(double t) {
     constexpr double half_pi = 1.57079632679489661923;
     const double c = std::cos(half_pi * t), s = std::sin(half_pi * t);
     return {c, s, -half_pi * s, half_pi * c};
   }
-  static double time_of(double s) { return std::atan(s) / 1.57079632679489661923; }
+  SRA_FN static double time_of(double s) { return std::atan(s) / 1.57079632679489661923; }
   static constexpr const char* name = "cosine";
 };
 

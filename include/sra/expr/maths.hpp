@@ -4,7 +4,6 @@
 
 #include <sra/core/config.hpp>
 
-#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <type_traits>
@@ -17,11 +16,13 @@ namespace sra::maths {
 /// g++ -O2 does not vectorise the loop.
 [[gnu::always_inline]] SRA_FN inline float select(bool condition, float a, float b) {
   const std::uint32_t mask = 0u - static_cast<std::uint32_t>(condition);
-  return std::bit_cast<float>((std::bit_cast<std::uint32_t>(a) & mask) | (std::bit_cast<std::uint32_t>(b) & ~mask));
+  return __builtin_bit_cast(
+      float, (__builtin_bit_cast(std::uint32_t, a) & mask) | (__builtin_bit_cast(std::uint32_t, b) & ~mask));
 }
 [[gnu::always_inline]] SRA_FN inline double select(bool condition, double a, double b) {
   const std::uint64_t mask = 0u - static_cast<std::uint64_t>(condition);
-  return std::bit_cast<double>((std::bit_cast<std::uint64_t>(a) & mask) | (std::bit_cast<std::uint64_t>(b) & ~mask));
+  return __builtin_bit_cast(
+      double, (__builtin_bit_cast(std::uint64_t, a) & mask) | (__builtin_bit_cast(std::uint64_t, b) & ~mask));
 }
 
 namespace detail {
@@ -38,17 +39,17 @@ template <class T>
 
 /// 2^k for -126 <= k <= 127.
 [[gnu::always_inline]] SRA_FN inline float power_of_two(std::int32_t k) {
-  return std::bit_cast<float>(static_cast<std::uint32_t>(k + 127) << 23);
+  return __builtin_bit_cast(float, static_cast<std::uint32_t>(k + 127) << 23);
 }
 
 }  // namespace detail
 
 /// |x| by clearing the sign bit.
 [[gnu::always_inline]] SRA_FN inline float abs(float x) {
-  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x) & 0x7fffffffu);
+  return __builtin_bit_cast(float, __builtin_bit_cast(std::uint32_t, x) & 0x7fffffffu);
 }
 [[gnu::always_inline]] SRA_FN inline double abs(double x) {
-  return std::bit_cast<double>(std::bit_cast<std::uint64_t>(x) & 0x7fffffffffffffffu);
+  return __builtin_bit_cast(double, __builtin_bit_cast(std::uint64_t, x) & 0x7fffffffffffffffu);
 }
 
 /// e^x.  Float: x = k ln 2 + r with |r| <= ln(2) / 2, degree-6 polynomial in r, times 2^k in two exact steps.
@@ -68,7 +69,7 @@ template <class T>
     p = p * r + 0.1666651964187622f;
     p = p * r + 0.4999999403953552f;
     p = (p * r) * r + r + 1.0f;
-    const std::int32_t n = std::bit_cast<std::int32_t>(shifted) - std::bit_cast<std::int32_t>(magic);
+    const std::int32_t n = __builtin_bit_cast(std::int32_t, shifted) - __builtin_bit_cast(std::int32_t, magic);
     const std::int32_t half = n >> 1;
     // A NaN has a meaningless n; the product with a NaN stays one whatever the factors are.
     return p * detail::power_of_two(half) * detail::power_of_two(n - half);
@@ -92,7 +93,7 @@ template <class T>
     p = p * r + 0.24022647738456726f;
     p = p * r + 0.6931471824645996f;
     p = p * r + 1.0f;
-    return select(x < -126.0f, 0.0f, p * std::bit_cast<float>(std::bit_cast<std::uint32_t>(shifted) << 23));
+    return select(x < -126.0f, 0.0f, p * __builtin_bit_cast(float, __builtin_bit_cast(std::uint32_t, shifted) << 23));
   } else {
     return std::exp2(x);
   }
@@ -104,12 +105,12 @@ template <class T>
 template <class T>
 [[gnu::always_inline]] SRA_FN inline T sqrt(T x) {
   if constexpr (std::is_same_v<T, float>) {
-    float y = std::bit_cast<float>(0x5f3759dfu - (std::bit_cast<std::uint32_t>(x) >> 1));
+    float y = __builtin_bit_cast(float, 0x5f3759dfu - (__builtin_bit_cast(std::uint32_t, x) >> 1));
     for (int i = 0; i < 3; ++i) y = y * (1.5f - (0.5f * x * y) * y);
     const float s = x * y;
     return s + (0.5f * y) * (x - s * s);
   } else {
-    double y = std::bit_cast<double>(0x5fe6eb50c7b537a9u - (std::bit_cast<std::uint64_t>(x) >> 1));
+    double y = __builtin_bit_cast(double, 0x5fe6eb50c7b537a9u - (__builtin_bit_cast(std::uint64_t, x) >> 1));
     for (int i = 0; i < 4; ++i) y = y * (1.5 - (0.5 * x * y) * y);
     const double s = x * y;
     return s + (0.5 * y) * (x - s * s);
@@ -147,7 +148,8 @@ template <class T>
     const float e = exp(-2.0f * a);
     const float far = (1.0f - e) / (1.0f + e);
     const float t = select(a < 0.55f, near, far);
-    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(t) | (std::bit_cast<std::uint32_t>(x) & 0x80000000u));
+    return __builtin_bit_cast(
+        float, __builtin_bit_cast(std::uint32_t, t) | (__builtin_bit_cast(std::uint32_t, x) & 0x80000000u));
   } else {
     return std::tanh(x);
   }

@@ -46,12 +46,20 @@ using Preference = Handle<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDe
 
 inline cudaDataType_t data_type(Number n) { return n == Number::bf16 ? CUDA_R_16BF : CUDA_R_32F; }
 
-inline Layout layout(const ProductMatrix& m) {
+inline Layout layout(const ProductMatrix& m, index_t batch) {
   cublasLtMatrixLayout_t l = nullptr;
   check(cublasLtMatrixLayoutCreate(&l, data_type(m.number), static_cast<std::uint64_t>(m.rows),
                                    static_cast<std::uint64_t>(m.columns), m.stride),
         "cublasLtMatrixLayoutCreate");
-  return Layout(l);
+  Layout owned(l);
+  if (batch == 1) return owned;
+  const auto count = static_cast<std::int32_t>(batch);
+  const std::int64_t step = m.step;
+  check(cublasLtMatrixLayoutSetAttribute(l, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count, sizeof count),
+        "cublasLtMatrixLayoutSetAttribute");
+  check(cublasLtMatrixLayoutSetAttribute(l, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &step, sizeof step),
+        "cublasLtMatrixLayoutSetAttribute");
+  return owned;
 }
 
 }  // namespace detail
@@ -71,7 +79,8 @@ struct Algorithm {
     std::size_t at = 0;
     const auto number = [&](std::uint64_t& x) {
       const std::size_t begin = at;
-      for (x = 0; at < s.size() && s[at] >= '0' && s[at] <= '9'; ++at) x = 10 * x + static_cast<std::uint64_t>(s[at] - '0');
+      for (x = 0; at < s.size() && s[at] >= '0' && s[at] <= '9'; ++at)
+        x = 10 * x + static_cast<std::uint64_t>(s[at] - '0');
       return at > begin;
     };
     std::uint64_t workspace = 0;
@@ -87,7 +96,10 @@ struct Algorithm {
 class Product {
  public:
   explicit Product(const ProductKey& key)
-      : key_(key), a_(detail::layout(key.a)), b_(detail::layout(key.b)), c_(detail::layout(key.c)) {
+      : key_(key),
+        a_(detail::layout(key.a, key.batch)),
+        b_(detail::layout(key.b, key.batch)),
+        c_(detail::layout(key.c, key.batch)) {
     cublasLtMatmulDesc_t d = nullptr;
     detail::check(cublasLtMatmulDescCreate(&d, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescCreate");
     description_ = detail::Description(d);
@@ -96,6 +108,7 @@ class Product {
     set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue(key));
     if (key.epilogue == Epilogue::bias || key.epilogue == Epilogue::gelu || key.epilogue == Epilogue::column_sums_b)
       set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, detail::data_type(key.c.number));
+    if (key.bias_step > 0) set(CUBLASLT_MATMUL_DESC_BIAS_BATCH_STRIDE, static_cast<std::int64_t>(key.bias_step));
     if (key.aux_stride > 0) {
       set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, static_cast<std::int64_t>(key.aux_stride));
       set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE, detail::data_type(key.c.number));
@@ -111,11 +124,16 @@ class Product {
  private:
   static cublasLtEpilogue_t epilogue(const ProductKey& key) {
     switch (key.epilogue) {
-      case Epilogue::bias: return CUBLASLT_EPILOGUE_BIAS;
-      case Epilogue::gelu: return key.aux_stride > 0 ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_BIAS;
-      case Epilogue::gelu_slope: return CUBLASLT_EPILOGUE_DGELU;
-      case Epilogue::column_sums_b: return CUBLASLT_EPILOGUE_BGRADB;
-      default: return CUBLASLT_EPILOGUE_DEFAULT;
+      case Epilogue::bias:
+        return CUBLASLT_EPILOGUE_BIAS;
+      case Epilogue::gelu:
+        return key.aux_stride > 0 ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_BIAS;
+      case Epilogue::gelu_slope:
+        return CUBLASLT_EPILOGUE_DGELU;
+      case Epilogue::column_sums_b:
+        return CUBLASLT_EPILOGUE_BGRADB;
+      default:
+        return CUBLASLT_EPILOGUE_DEFAULT;
     }
   }
   template <class T>
@@ -163,20 +181,18 @@ inline std::vector<Algorithm> Product::candidates(Blas& blas, int most, std::siz
   cublasLtMatmulPreference_t p = nullptr;
   detail::check(cublasLtMatmulPreferenceCreate(&p), "cublasLtMatmulPreferenceCreate");
   const detail::Preference preference(p);
-  detail::check(cublasLtMatmulPreferenceSetAttribute(p, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
-                                                     sizeof workspace),
-                "cublasLtMatmulPreferenceSetAttribute");
+  detail::check(
+      cublasLtMatmulPreferenceSetAttribute(p, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace),
+      "cublasLtMatmulPreferenceSetAttribute");
   const auto alignment = static_cast<std::uint32_t>(key_.alignment);
-  for (const auto what :
-       {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
-        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
+  for (const auto what : {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+                          CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
     detail::check(cublasLtMatmulPreferenceSetAttribute(p, what, &alignment, sizeof alignment),
                   "cublasLtMatmulPreferenceSetAttribute");
   std::vector<cublasLtMatmulHeuristicResult_t> results(static_cast<std::size_t>(most));
   int found = 0;
-  const cublasStatus_t status =
-      cublasLtMatmulAlgoGetHeuristic(blas.get(), description_.get(), a_.get(), b_.get(), c_.get(), c_.get(), p, most,
-                                     results.data(), &found);
+  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(blas.get(), description_.get(), a_.get(), b_.get(),
+                                                               c_.get(), c_.get(), p, most, results.data(), &found);
   if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) return {};
   detail::check(status, "cublasLtMatmulAlgoGetHeuristic");
   std::vector<Algorithm> all;

@@ -16,10 +16,11 @@ enum class Number { f32, bf16 };
 template <class T>
 inline constexpr Number number_of = std::is_same_v<std::remove_const_t<T>, bf16> ? Number::bf16 : Number::f32;
 
-/// A matrix whose columns lie at a distance of `stride` elements, each without gaps.
+/// A matrix whose columns lie at a distance of `stride` elements, each without gaps; of a batch, the next begins `step`
+/// elements further.
 struct ProductMatrix {
   Number number = Number::f32;
-  index_t rows = 0, columns = 0, stride = 0;
+  index_t rows = 0, columns = 0, stride = 0, step = 0;
   auto operator<=>(const ProductMatrix&) const = default;
 };
 
@@ -35,6 +36,7 @@ enum class Epilogue {
 struct ProductKey {
   bool transpose_a = false, transpose_b = false, accumulate = false;
   ProductMatrix a{}, b{}, c{};
+  index_t batch = 1, bias_step = 0;
   Epilogue epilogue = Epilogue::none;
   index_t aux_stride = 0;  ///< of aux, which has c's shape and type; 0: no aux
   int alignment = 16;      ///< bytes that all addresses and strides are multiples of

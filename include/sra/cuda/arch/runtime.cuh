@@ -146,9 +146,9 @@ template <class Kernel>
 void launch_kernel(Stream stream, index_t blocks, std::size_t shared, const Kernel& kernel) {
   if (blocks == 0) return;
   if (shared > 48 * 1024)
-    check(cudaFuncSetAttribute(run_kernel<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(shared)),
-          "cudaFuncSetAttribute");
+    check(
+        cudaFuncSetAttribute(run_kernel<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)),
+        "cudaFuncSetAttribute");
   run_kernel<Kernel><<<static_cast<unsigned>(blocks), Kernel::threads, shared, stream>>>(kernel);
   check(cudaGetLastError(), "launch of a kernel");
 }

@@ -34,7 +34,8 @@ inline float read(const ProductMatrix& m, const void* p, bool transposed, index_
   return read(m.number, p, transposed ? c + r * m.stride : r + c * m.stride);
 }
 
-inline void multiply(const ProductKey& k, const ProductOperands& o) {
+/// One product of a batch.
+inline void multiply_one(const ProductKey& k, const ProductOperands& o) {
   const index_t depth = k.transpose_a ? k.a.rows : k.a.columns;
   for (index_t c = 0; c < k.c.columns; ++c) {
     for (index_t r = 0; r < k.c.rows; ++r) {
@@ -58,6 +59,16 @@ inline void multiply(const ProductKey& k, const ProductOperands& o) {
   }
 }
 
+inline void multiply(const ProductKey& k, const ProductOperands& o) {
+  const auto at = [](Number n, const void* p, index_t i) -> const void* {
+    return p ? static_cast<const std::byte*>(p) + i * (n == Number::bf16 ? 2 : 4) : nullptr;
+  };
+  for (index_t i = 0; i < k.batch; ++i)
+    multiply_one(
+        k, {at(k.a.number, o.a, i * k.a.step), at(k.b.number, o.b, i * k.b.step),
+            const_cast<void*>(at(k.c.number, o.c, i * k.c.step)), at(k.c.number, o.bias, i * k.bias_step), o.aux});
+}
+
 }  // namespace emulated
 
 struct Algorithm {
@@ -78,7 +89,9 @@ class Blas {
 class Product {
  public:
   explicit Product(const ProductKey& key) : key_(key) {
-    const auto dims = [](const ProductMatrix& m, bool t) { return std::pair(t ? m.columns : m.rows, t ? m.rows : m.columns); };
+    const auto dims = [](const ProductMatrix& m, bool t) {
+      return std::pair(t ? m.columns : m.rows, t ? m.rows : m.columns);
+    };
     const auto [m, k] = dims(key.a, key.transpose_a);
     const auto [k2, n] = dims(key.b, key.transpose_b);
     if (k != k2 || m != key.c.rows || n != key.c.columns) throw Error("emulated product: sizes that do not fit");

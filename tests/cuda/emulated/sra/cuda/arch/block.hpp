@@ -114,6 +114,16 @@ class Block {
     if (left_ > 0) throw Error(text("emulated block: ", left_, " threads wait for others that never arrive"));
   }
 
+  /// Runs body() thread after thread, without fibers: for kernels that say that their threads never wait for each other.
+  template <class Body>
+  void run_in_order(const Body& body) {
+    Block* const outer = current();
+    current() = this;
+    in_order_ = true;
+    for (now_ = 0; now_ < fibers_.size(); ++now_) body();
+    current() = outer;
+  }
+
   static Block*& current() {
     static thread_local Block* block = nullptr;
     return block;
@@ -128,12 +138,14 @@ class Block {
   /// All threads of the block.
   void barrier() {
     const Unwatched unwatched;
+    if (in_order_) fail("emulated block: a thread waits in a kernel that says that its threads never do");
     arrive(block_);
     leave(block_);
   }
   /// The lanes of the warp.  @param what they do, which must be the same
   void warp_barrier(int what = 0) {
     const Unwatched unwatched;
+    if (in_order_) fail("emulated block: a lane waits in a kernel that says that its threads never do");
     Meeting& warp = warps_[now_ / 32];
     if (warp.all != 32) fail("emulated block: a warp of fewer than 32 lanes exchanges");
     if (warp.arrived % warp.all != 0 && warp.what != what)
@@ -303,6 +315,7 @@ class Block {
   std::vector<Meeting> warps_;
   Meeting block_;
   std::size_t now_ = 0, left_ = 0;
+  bool in_order_ = false;
   const void* body_ = nullptr;
   void (*call_)(const void*) = nullptr;
   std::exception_ptr failure_;

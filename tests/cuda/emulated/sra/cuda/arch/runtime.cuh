@@ -44,7 +44,7 @@ struct Device {
   std::size_t shared_memory = 0;
   std::size_t memory = 0, free = 0;
 };
-inline Device device(int) { return {"emulated", 4, 227 << 10, std::size_t{4} << 30, emulated::memory_left()}; }
+inline Device device(int) { return {"emulated", 2, 227 << 10, std::size_t{4} << 30, emulated::memory_left()}; }
 inline void choose_device(int number) {
   if (number != 0) throw Error("Cuda: cudaSetDevice: cudaErrorInvalidDevice: invalid device ordinal");
 }
@@ -62,7 +62,8 @@ inline void release_pinned(void* p) { release(p); }
 inline Stream make_stream() { return new emulated::Queue; }
 inline void release(Stream s) { delete s; }
 inline void wait(Stream s) {
-  if (s->captured) throw Error("Cuda: cudaStreamSynchronize: cudaErrorStreamCaptureUnsupported: a stream that is captured");
+  if (s->captured)
+    throw Error("Cuda: cudaStreamSynchronize: cudaErrorStreamCaptureUnsupported: a stream that is captured");
 }
 
 inline void copy(void* to, const void* from, std::size_t bytes, Stream s) {
@@ -109,7 +110,13 @@ void launch_kernel(Stream stream, index_t blocks, std::size_t shared, const Kern
   if (shared > (227 << 10)) throw Error("launch of a kernel: more shared memory than a block has");
   if (blocks > 0x7fffffff) throw Error("launch of a kernel: more blocks than a grid has");
   stream->add([=] {
-    for (index_t b = 0; b < blocks; ++b) emulated::Block(b, blocks, Kernel::threads, shared).run(kernel);
+    for (index_t b = 0; b < blocks; ++b) {
+      emulated::Block block(b, blocks, Kernel::threads, shared);
+      if constexpr (requires { Kernel::threads_are_independent; })
+        block.run_in_order(kernel);
+      else
+        block.run(kernel);
+    }
   });
 }
 

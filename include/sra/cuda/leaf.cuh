@@ -1,0 +1,71 @@
+// Operands of fused kernels as threads read them: vectors of a row, whatever the operand's broadcast.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sra/cuda/kernel.cuh>
+#include <sra/expr/leaf.hpp>
+#include <sra/expr/pointwise.hpp>
+
+#include <type_traits>
+
+namespace sra::backend {
+
+using sra::detail::BranchView;
+using sra::detail::ConstantView;
+using sra::detail::NoGrad;
+
+/// Columns [i, i + N) of the leaf's row for row r of sample b.
+template <int N, class W, class L>
+SRA_DEVICE void load_leaf(W (&to)[N], const L& leaf, index_t b, index_t r, index_t i) {
+  if constexpr (std::is_same_v<L, ConstantView>) {
+    for (int j = 0; j < N; ++j) to[j] = static_cast<W>(leaf.value);
+  } else if constexpr (L::single) {
+    const W x = number_cast<W>(*leaf.row(b, r));
+    for (int j = 0; j < N; ++j) to[j] = x;
+  } else {
+    load(to, leaf.row(b, r) + i);
+  }
+}
+
+template <int N>
+bool takes_vectors(const ConstantView&) {
+  return true;
+}
+template <int N, Broadcast B, class T, class S, class M>
+bool takes_vectors(const LeafView<B, T, S, M>& leaf) {
+  return LeafView<B, T, S, M>::single || takes_vectors<N>(leaf.view);
+}
+template <int N, class T, class From, class S, class Gate>
+bool takes_vectors(const BranchView<T, From, S, Gate>& branch) {
+  return !branch || (takes_vectors<N>(branch.y) && takes_vectors<N>(branch.from) && takes_vectors<N>(branch.gate));
+}
+template <int N>
+bool takes_vectors(const NoGrad&) {
+  return true;
+}
+template <int N, class T, class S>
+bool takes_vectors(const Grad<T, S>& grad) {
+  return !grad || S::width == 1 || takes_vectors<N>(grad.to);
+}
+
+/// What a view occupies, in bytes; an operand; what writing a gradient, or adding to it, moves.
+template <class V>
+double view_bytes(const V& view) {
+  return double(view.shape.size()) * sizeof(*view.data);
+}
+template <class L>
+double leaf_bytes(const L& leaf) {
+  if constexpr (std::is_same_v<L, ConstantView>)
+    return 0;
+  else
+    return view_bytes(leaf.view);
+}
+template <class G>
+double grad_bytes(const G& grad) {
+  if constexpr (std::is_same_v<G, NoGrad>)
+    return 0;
+  else
+    return grad ? view_bytes(grad.to) * (grad.mode == GradMode::accumulate ? 2 : 1) : 0;
+}
+
+}  // namespace sra::backend
