@@ -24,6 +24,7 @@ struct AttentionBackward {
   static constexpr int rows = 16 * Strips * Warps;  ///< keys of a turn
   static constexpr int tile = 64, pitch = tile_pitch(Width), ds_pitch = tile_pitch(tile);
   static constexpr int step = Strips * Width <= 144 ? 32 : 16;  ///< queries of which a warp has scores at a time
+  static constexpr float infinity = std::numeric_limits<float>::infinity();
 
   HeadRows<const bf16> q, k, v, o, dy;
   const float* lse;                             ///< [samples, heads, queries]
@@ -140,7 +141,7 @@ struct AttentionBackward {
       sum = warp_sum<4>(sum);
       if (part != 0) continue;
       at.delta[r] = sum;
-      at.lse[r] = begin + r < queries ? mine.lse[begin + r] : std::numeric_limits<float>::infinity();
+      at.lse[r] = begin + r < queries ? mine.lse[begin + r] : infinity;
     }
   }
 

@@ -6,6 +6,7 @@
 #include <sra/cuda/attention_backward.cuh>
 #include <sra/cuda/attention_forward.cuh>
 #include <sra/cuda/attention_plain.cuh>
+#include <sra/expr/overlap.hpp>
 
 #include <cmath>
 #include <cstdint>
@@ -44,7 +45,7 @@ struct AttentionSizes {
 };
 
 template <class T, class U, class S>
-HeadRows<T> rows_of(const View<U, S>& v) {
+HeadRows<T> head_rows(const View<U, S>& v) {
   return {v.data, v.pitch, v.stride};
 }
 template <class T, class S>
@@ -62,22 +63,10 @@ bool in_pieces(const Grad<T, S>& g) {
   return !g || takes_vectors<8>(g.to);
 }
 
-/// How the elements of two gradients lie.
-enum class Overlap { none, same_rows, other };
-
-/// Not at all, if one lies behind the other, or they are columns beside each other of rows at one distance.
+/// Whether two gradients are one: threads that have the same rows and columns of both write them in order.
 template <class T, class A, class B>
-Overlap overlap(const Grad<T, A>& one, const Grad<T, B>& other) {
-  if (!one || !other) return Overlap::none;
-  const View<T, A> a = one.to;
-  const View<T, B> b = other.to;
-  if (a.data == b.data && a.pitch == b.pitch && a.stride == b.stride) return Overlap::same_rows;
-  const auto bytes = reinterpret_cast<std::intptr_t>(b.data) - reinterpret_cast<std::intptr_t>(a.data);
-  const index_t apart = bytes / static_cast<index_t>(sizeof(T));
-  if (apart >= a.span() || -apart >= b.span()) return Overlap::none;
-  if (a.pitch != b.pitch || a.stride != b.stride || a.stride % a.pitch != 0) return Overlap::other;
-  const index_t beside = (apart % a.pitch + a.pitch) % a.pitch;
-  return beside >= A::width && beside + B::width <= a.pitch ? Overlap::none : Overlap::other;
+bool same_rows(const Grad<T, A>& a, const Grad<T, B>& b) {
+  return a && b && a.to.data == b.to.data;
 }
 
 /// What both directions read, as the kernels want it.
@@ -136,17 +125,18 @@ struct AttentionPull : AttentionOperands<Heads, T, Q, K, Mask> {
   Grad<T, Q> dq;
   Grad<T, K> dk, dv;
 
-  /// The kernel for tensor cores has no order between threads for gradients that overlap row over another row.
+  /// Whether gradients overlap row over another row, so that different threads write one element.
+  bool tangled() const {
+    using sra::detail::overlap;
+    return overlap(dq, dk) || overlap(dq, dv) || overlap(dk, dv);
+  }
   bool takes_tensor_cores() const {
-    const bool ordered =
-        overlap(dq, dk) != Overlap::other && overlap(dq, dv) != Overlap::other && overlap(dk, dv) != Overlap::other;
-    return ordered && in_pieces(this->q) && in_pieces(this->k) && in_pieces(this->v) && in_pieces(this->o) &&
+    return !tangled() && in_pieces(this->q) && in_pieces(this->k) && in_pieces(this->v) && in_pieces(this->o) &&
            in_pieces(dy) && in_pieces(dq) && in_pieces(dk) && in_pieces(dv);
   }
   /// How many floats the kernel for tensor cores adds dq up in.
   index_t sums() const {
-    const bool at_once =
-        Sizes::keys <= Sizes::Backward::rows && overlap(dq, dk) == Overlap::none && overlap(dq, dv) == Overlap::none;
+    const bool at_once = Sizes::keys <= Sizes::Backward::rows && !same_rows(dq, dk) && !same_rows(dq, dv);
     return !dq || at_once ? 0 : this->heads() * Sizes::queries * Sizes::width;
   }
 
@@ -183,7 +173,7 @@ struct AttentionPull : AttentionOperands<Heads, T, Q, K, Mask> {
     const Shared shared{this->plain(), head_rows<const T>(this->o), head_rows<const T>(dy), lse};
     const HeadGrad<T> none{}, to_q = head_grad(dq), to_k = head_grad(dk), to_v = head_grad(dv);
     const index_t key_blocks = Shared::blocks(this->heads() * Sizes::keys);
-    const bool together = overlap(dk, dv) != Overlap::other;
+    const bool together = !tangled();
     if (dv) arch::launch_kernel(cuda.stream(), key_blocks, 0, Keys{shared, together ? to_k : none, to_v});
     if (dk && !(dv && together)) arch::launch_kernel(cuda.stream(), key_blocks, 0, Keys{shared, to_k, none});
     if (dq)
