@@ -25,8 +25,11 @@ enum ParameterState : unsigned char { unwritten = 0, written = 1, frozen = 2 };
 
 /// Host memory for records.
 inline MemorySource host_memory() {
-  return {nullptr, [](void*, std::size_t n) { return ::operator new (n, std::align_val_t{alignment_bytes}); },
-          [](void*, void* p, std::size_t) { ::operator delete (p, std::align_val_t{alignment_bytes}); }};
+  struct Host {  // nvcc 13.0.88 loses the parameter types of lambdas that do this
+    static void* allocate(void*, std::size_t n) { return ::operator new (n, std::align_val_t{alignment_bytes}); }
+    static void release(void*, void* p, std::size_t) { ::operator delete (p, std::align_val_t{alignment_bytes}); }
+  };
+  return {nullptr, Host::allocate, Host::release};
 }
 
 /// Records of what was computed, in order.  A record is a lambda that captures what it keeps alive: views, slots and

@@ -31,7 +31,7 @@ void attention_forward(C& context, View<T, Q> o, wide_t<T>* lse, View<T, Q> q, V
 
 /// The gradients of v, k and q, each as its mode says, in this order where they share memory.  Sums in float, in the order of the
 /// queries (dk, dv) and of the keys (dq): the same bits every time.  On tensor cores p and its gradient are rounded to bf16.
-/// Takes [B, Heads, T, d] floats on the way if there are more keys than one block of threads keeps, 256 (128 if d > 80), or
+/// Takes [B, Heads, T, d] floats on the way if there are more keys than one block of threads keeps, 256 (128 if d > 72), or
 /// dq overlaps dk or dv.
 template <int Heads, ContextOn<Cuda> C, class T, class Q, class K, class Mask>
 void attention_backward(C& context, View<const T, Q> dy, View<T, Q> o, const wide_t<T>* lse, View<T, Q> q, View<T, K> k,

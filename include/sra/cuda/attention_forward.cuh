@@ -36,16 +36,16 @@ struct AttentionForward {
   }
 
   SRA_DEVICE void operator()() const {
-    const int row_blocks = (queries + rows - 1) / rows;
-    const index_t head = arch::block() / row_blocks, sample = head / heads;
-    const int column = static_cast<int>(head % heads) * Width;
-    const int first = (static_cast<int>(arch::block() % row_blocks) * Warps + own_warp()) * 16 * Strips;
+    const int row_blocks = (queries + rows - 1) / rows, block = static_cast<int>(arch::block());
+    const int head = block / row_blocks, sample = head / heads, column = head % heads * Width;
+    const int first = (block % row_blocks * Warps + own_warp()) * 16 * Strips;
     const HeadRows<const bf16> key_rows = k.head(sample, column), value_rows = v.head(sample, column);
     bf16* const shared = reinterpret_cast<bf16*>(arch::shared_memory());
     copy_tiles(shared, key_rows, value_rows, 0);
     Queries mine;
     load(mine, sample, column, first);
-    for (int begin = 0, stage = 0; begin < keys; begin += tile, stage ^= 1) {
+    for (int begin = 0; begin < keys; begin += tile) {
+      const int stage = begin / tile & 1;
       if (begin + tile < keys) copy_tiles(shared + (stage ^ 1) * 2 * tile * pitch, key_rows, value_rows, begin + tile);
       arch::commit_copies();
       arch::wait_for_copies<1>();
@@ -55,9 +55,11 @@ struct AttentionForward {
       multiply_queries(s, mine, at);
       if (Masked || begin + tile > keys) hide(s, mine, sample, begin);
       softmax(s, mine);
-      Pair p[tile / 16][Strips][4];
-      round_sums(p, s);
-      for (int j = 0; j < tile / 16; ++j) multiply_by_rows<pitch>(mine.o, p[j], at + (tile + 16 * j) * pitch);
+      repeat<tile / 16>([&]<int J>() {
+        Pair p[Strips][4];
+        round_sums<J>(p, s);
+        multiply_by_rows<pitch, (tile + 16 * J) * pitch>(mine.o, p, at);
+      });
       arch::barrier();
     }
     write(mine, head, sample, column, first);
@@ -74,8 +76,8 @@ struct AttentionForward {
 
   SRA_DEVICE void copy_tiles(bf16* to, HeadRows<const bf16> key_rows, HeadRows<const bf16> value_rows,
                              int first) const {
-    copy_tile<Width, tile, threads>(to, key_rows, first, keys);
-    copy_tile<Width, tile, threads>(to + tile * pitch, value_rows, first, keys);
+    copy_tile<Width, tile>(to, key_rows, first, keys);
+    copy_tile<Width, tile>(to + tile * pitch, value_rows, first, keys);
     if (first == 0) arch::commit_copies();
   }
 
@@ -96,19 +98,20 @@ struct AttentionForward {
   }
 
   SRA_DEVICE void multiply_queries(float (&s)[Strips][tile / 8][4], const Queries& mine, const bf16* key_tile) const {
-    for (int d = 0; d + 16 <= Width; d += 16) multiply_by_columns<pitch>(s, mine.q[d / 16], key_tile + d);
+    repeat<Width / 16>([&]<int I>() { multiply_by_columns<pitch, 16 * I>(s, mine.q[I], key_tile); });
     if constexpr (Width % 16 != 0) {
       Pair last[Strips][2];
       for (int i = 0; i < Strips; ++i) last[i][0] = mine.q[Width / 16][i][0], last[i][1] = mine.q[Width / 16][i][1];
-      multiply_by_columns<pitch>(s, last, key_tile + Width - 8);
+      multiply_by_columns<pitch, Width - 8>(s, last, key_tile);
     }
   }
 
   /// Keys after the last and of other groups.
   SRA_DEVICE void hide(float (&s)[Strips][tile / 8][4], const Queries& mine, index_t sample, int begin) const {
+    const int first = begin + first_of_sum(own_lane()).column;
     for (int n = 0; n < tile / 8; ++n)
       for (int j = 0; j < 2; ++j) {
-        const int key = begin + 8 * n + first_of_sum(own_lane()).column + j;
+        const int key = first + 8 * n + j;
         const bool inside = key < keys;
         std::int32_t its = 0;
         if constexpr (Masked) its = key_group[sample * keys + (inside ? key : 0)];

@@ -5,6 +5,9 @@
 #include <sra/cuda/arch/tensor_cores.cuh>
 #include <sra/cuda/kernel.cuh>
 
+#include <type_traits>
+#include <utility>
+
 namespace sra::backend::detail {
 
 using arch::Pair;
@@ -43,8 +46,17 @@ SRA_FN constexpr Place columns_first(int lane) { return {lane % 8 + lane / 16 * 
 /// Where the first number of a lane's four of a 16 x 8 sum lies: the others are right of it, 8 rows below it, right of that.
 SRA_FN constexpr Place first_of_sum(int lane) { return {lane / 4, lane % 4 * 2}; }
 
-SRA_DEVICE int own_lane() { return arch::thread() % arch::warp_size; }
-SRA_DEVICE int own_warp() { return arch::thread() / arch::warp_size; }
+/// f<0>() to f<N - 1>(): loops over registers that the compiler must not keep as loops.
+template <int N, class F>
+SRA_DEVICE void repeat(const F& f) {
+  [&]<int... I>(std::integer_sequence<int, I...>) { (f.template operator()<I>(), ...); }
+  (std::make_integer_sequence<int, N>{});
+}
+
+/// This thread's place, which is computed again wherever it is used: these kernels have no registers left to keep what follows from it.
+SRA_DEVICE int own_thread() { return arch::computed_late(arch::thread()); }
+SRA_DEVICE int own_lane() { return own_thread() % arch::warp_size; }
+SRA_DEVICE int own_warp() { return own_thread() / arch::warp_size; }
 
 SRA_DEVICE float low_of(Pair p) { return __builtin_bit_cast(float, p << 16); }
 SRA_DEVICE float high_of(Pair p) { return __builtin_bit_cast(float, p & 0xffff0000u); }
@@ -64,101 +76,85 @@ SRA_DEVICE void put_pair(bf16* to, float x, float y, bool add) {
 }
 
 /// Begins to copy `Rows` rows from row `first` of one head to a tile; those from row `end` on become zero.
-template <int Width, int Rows, int Threads>
+template <int Width, int Rows>
 SRA_DEVICE void copy_tile(bf16* to, HeadRows<const bf16> from, int first, int end) {
   constexpr int pieces = Width / 8;
-  for (int i = arch::thread(); i < Rows * pieces; i += Threads) {
+  for (int i = own_thread(); i < Rows * pieces; i += arch::threads()) {  // not unrolled: addresses would fill registers
     const int r = i / pieces, column = i % pieces * 8;
     const bool inside = first + r < end;
     arch::copy_16_bytes(to + r * tile_pitch(Width) + column, from.row(inside ? first + r : 0) + column, inside);
   }
 }
 
-/// c += a b for 16 rows of b, of which 8 N columns lie at b in shared memory; a has 16 Strips rows.
-template <int Pitch, int Strips, int N>
+// In what follows offsets into tiles are constants, so that they become parts of instructions and one register holds the
+// address of a tile: registers are what these kernels have least of.
+
+/// c += a b for 16 rows of b, of which 8 N columns lie at b + Offset in shared memory; a has 16 Strips rows.
+template <int Pitch, int Offset = 0, int Strips, int N>
 SRA_DEVICE void multiply_by_rows(float (&c)[Strips][N][4], const Pair (&a)[Strips][4], const bf16* b) {
   const Place p = rows_first(own_lane());
   b += p.row * Pitch + p.column;
-  for (int n = 0; n + 1 < N; n += 2) {
+  repeat<N / 2>([&]<int J>() {
     Pair x[4];
-    arch::load_matrices<4, true>(x, b + 8 * n);
+    arch::load_matrices<4, true, Offset + 16 * J>(x, b);
     const Pair left[2] = {x[0], x[1]}, right[2] = {x[2], x[3]};
     for (int i = 0; i < Strips; ++i) {
-      arch::multiply_add(c[i][n], a[i], left);
-      arch::multiply_add(c[i][n + 1], a[i], right);
+      arch::multiply_add(c[i][2 * J], a[i], left);
+      arch::multiply_add(c[i][2 * J + 1], a[i], right);
     }
-  }
+  });
   if constexpr (N % 2 != 0) {
     Pair x[2];
-    arch::load_matrices<2, true>(x, b + 8 * (N - 1));
+    arch::load_matrices<2, true, Offset + 8 * (N - 1)>(x, b);
     for (int i = 0; i < Strips; ++i) arch::multiply_add(c[i][N - 1], a[i], x);
   }
 }
 
-/// c += a b^T for 16 columns of a and of 8 N rows at b in shared memory.
-template <int Pitch, int Strips, int N>
-SRA_DEVICE void multiply_by_columns(float (&c)[Strips][N][4], const Pair (&a)[Strips][4], const bf16* b) {
+/// c += a b^T for 16 (with two registers: 8) columns of a and of 8 N rows at b + Offset in shared memory.
+template <int Pitch, int Offset = 0, int Strips, int N, int Registers>
+SRA_DEVICE void multiply_by_columns(float (&c)[Strips][N][4], const Pair (&a)[Strips][Registers], const bf16* b) {
   static_assert(N % 2 == 0);
-  const Place p = columns_first(own_lane());
+  constexpr int half = Registers / 2;
+  const Place p = half == 2 ? columns_first(own_lane()) : rows_first(own_lane());
   b += p.row * Pitch + p.column;
-  for (int n = 0; n < N; n += 2) {
-    Pair x[4];
-    arch::load_matrices<4>(x, b + 8 * n * Pitch);
-    const Pair upper[2] = {x[0], x[1]}, lower[2] = {x[2], x[3]};
+  repeat<N / 2>([&]<int J>() {
+    Pair x[Registers];
+    arch::load_matrices<Registers, false, Offset + 16 * J * Pitch>(x, b);
+    Pair upper[half], lower[half];
+    for (int r = 0; r < half; ++r) upper[r] = x[r], lower[r] = x[half + r];
     for (int i = 0; i < Strips; ++i) {
-      arch::multiply_add(c[i][n], a[i], upper);
-      arch::multiply_add(c[i][n + 1], a[i], lower);
+      arch::multiply_add(c[i][2 * J], a[i], upper);
+      arch::multiply_add(c[i][2 * J + 1], a[i], lower);
     }
-  }
-}
-/// The same for 8 columns.
-template <int Pitch, int Strips, int N>
-SRA_DEVICE void multiply_by_columns(float (&c)[Strips][N][4], const Pair (&a)[Strips][2], const bf16* b) {
-  static_assert(N % 2 == 0);
-  b += rows_first(own_lane()).row * Pitch;
-  for (int n = 0; n < N; n += 2) {
-    Pair x[2];
-    arch::load_matrices<2>(x, b + 8 * n * Pitch);
-    const Pair upper[1] = {x[0]}, lower[1] = {x[1]};
-    for (int i = 0; i < Strips; ++i) {
-      arch::multiply_add(c[i][n], a[i], upper);
-      arch::multiply_add(c[i][n + 1], a[i], lower);
-    }
-  }
+  });
 }
 
-/// 16 (or, with two registers, 8) columns of 16 Strips rows at `from` in shared memory, as left operands.
-template <int Pitch, int Strips, int Registers>
-SRA_DEVICE void load_left(Pair (&a)[Strips][Registers], const bf16* from) {
-  const Place p = rows_first(own_lane());
-  for (int i = 0; i < Strips; ++i) arch::load_matrices(a[i], from + (16 * i + p.row) * Pitch + p.column);
-}
-
-/// c += a b^T for 16 Strips rows of a and 8 N rows of b, Width numbers each, in shared memory.
-template <int Width, int Strips, int N>
+/// c += a b^T for 16 Strips rows at a + A and 8 N rows at b + B, Width numbers each, in shared memory.
+template <int Width, int A, int B, int Strips, int N>
 SRA_DEVICE void multiply_tiles(float (&c)[Strips][N][4], const bf16* a, const bf16* b) {
   constexpr int pitch = tile_pitch(Width);
-  for (int i = 0; i + 16 <= Width; i += 16) {
+  const Place p = rows_first(own_lane());
+  a += p.row * pitch + p.column;
+  repeat<Width / 16>([&]<int J>() {
     Pair x[Strips][4];
-    load_left<pitch>(x, a + i);
-    multiply_by_columns<pitch>(c, x, b + i);
-  }
+    repeat<Strips>([&]<int I>() { arch::load_matrices<4, false, A + 16 * (I * pitch + J)>(x[I], a); });
+    multiply_by_columns<pitch, B + 16 * J>(c, x, b);
+  });
   if constexpr (Width % 16 != 0) {
     Pair x[Strips][2];
-    load_left<pitch>(x, a + Width - 8);
-    multiply_by_columns<pitch>(c, x, b + Width - 8);
+    repeat<Strips>([&]<int I>() { arch::load_matrices<2, false, A + 16 * I * pitch + Width - 8>(x[I], a); });
+    multiply_by_columns<pitch, B + Width - 8>(c, x, b);
   }
 }
 
-/// Sums as left operands of the next product: to[j] is their columns 16 j to 16 j + 15.
-template <int Strips, int N>
-SRA_DEVICE void round_sums(Pair (&to)[N / 2][Strips][4], const float (&c)[Strips][N][4]) {
-  for (int j = 0; j < N / 2; ++j)
-    for (int i = 0; i < Strips; ++i)
-      for (int r = 0; r < 4; ++r) {
-        const float(&x)[4] = c[i][2 * j + r / 2];
-        to[j][i][r] = arch::pair_of(x[r % 2 * 2], x[r % 2 * 2 + 1]);
-      }
+/// Columns 16 J to 16 J + 15 of sums as a left operand of the next product.
+template <int J, int Strips, int N>
+SRA_DEVICE void round_sums(Pair (&to)[Strips][4], const float (&c)[Strips][N][4]) {
+  for (int i = 0; i < Strips; ++i)
+    for (int r = 0; r < 4; ++r) {
+      const float(&x)[4] = c[i][2 * J + r / 2];
+      to[i][r] = arch::pair_of(x[r % 2 * 2], x[r % 2 * 2 + 1]);
+    }
 }
 
 }  // namespace sra::backend::detail
