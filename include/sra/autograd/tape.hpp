@@ -23,7 +23,7 @@ struct Slot {
 /// What happened to a parameter's gradient in this step.
 enum ParameterState : unsigned char { unwritten = 0, written = 1, frozen = 2 };
 
-/// Host memory for records.
+/// Host memory for records.  A struct: nvcc 13.0.88 loses the parameter types of lambdas that do this.
 struct HostMemory {
   static void* allocate(void*, std::size_t n) { return ::operator new (n, std::align_val_t{alignment_bytes}); }
   static void release(void*, void* p, std::size_t) { ::operator delete (p, std::align_val_t{alignment_bytes}); }

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <sra/core/error.hpp>
+#include <sra/backend/attention.hpp>
 #include <sra/cpu/attention.hpp>
 #include <sra/cpu/memory.hpp>
 
@@ -29,24 +29,8 @@ AttentionArgs<T> attention_args(View<T, Q> q, View<T, K> k, View<T, K> v, const 
                         .k_sample = k.stride,
                         .v_sample = v.stride};
   args.scale = wide_t<T>(1) / std::sqrt(static_cast<wide_t<T>>(args.width));
-  if constexpr (requires { mask.group; }) {
-    static_assert(Q::sample_rows == K::sample_rows && decltype(mask.group)::shape_type::sample_size() == Q::sample_rows,
-                  "attention: SameGroup needs one group for every token, and as many queries as keys");
-    if (mask.group.shape.samples() != args.samples)
-      throw Error(text("attention: SameGroup: expected groups of ", args.samples, " samples, got ",
-                       mask.group.shape.samples()));
-    if (!mask.group.contiguous())
-      throw Error("attention: SameGroup: expected groups [B, T] without gaps, got a part of a larger tensor");
-    args.query_group = args.key_group = mask.group.data;
-  }
+  args.query_group = args.key_group = attention_groups<Q, K>(args.samples, mask);
   return args;
-}
-
-/// Products with queries and keys as matrices: two forward, five backward.
-inline Cost attention_cost(index_t samples, index_t queries, index_t keys, index_t width, std::size_t element,
-                           int products) {
-  return {double(element) * double(samples * (queries + keys) * width) * 2,
-          2.0 * products * double(samples) * double(queries) * double(keys) * double(width)};
 }
 
 }  // namespace detail

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sra/cuda/attention.cuh>
 #include <sra/cuda/distance.cuh>
 #include <sra/cuda/draw.cuh>
 #include <sra/cuda/embedding.cuh>

@@ -195,8 +195,8 @@ inline std::vector<Algorithm> Product::candidates(Blas& blas, int most, std::siz
     detail::check(cublasLtMatmulPreferenceSetAttribute(p, what, &alignment, sizeof alignment),
                   "cublasLtMatmulPreferenceSetAttribute");
   constexpr int limit = 32;
-  cublasLtMatmulHeuristicResult_t
-      results[limit];  // nvcc 13.0 fails on a vector of this type, which has no name of its own
+  // nvcc 13.0.88 fails on a vector of this type, which has no name of its own.
+  cublasLtMatmulHeuristicResult_t results[limit];
   int found = 0;
   const cublasStatus_t status =
       cublasLtMatmulAlgoGetHeuristic(blas.get(), description_.get(), a_.get(), b_.get(), c_.get(), c_.get(), p,

@@ -19,6 +19,13 @@ SRA_DEVICE int threads() { return static_cast<int>(blockDim.x); }
 SRA_DEVICE index_t block() { return blockIdx.x; }
 SRA_DEVICE index_t blocks() { return gridDim.x; }
 
+/// x, of which the compiler does not know that: what is computed from it is computed where it is used, and takes no registers
+/// between.
+SRA_DEVICE int computed_late(int x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}
+
 /// Waits for all threads of the block (of the warp); what they wrote before is then seen by all of them.
 SRA_DEVICE void barrier() { __syncthreads(); }
 SRA_DEVICE void warp_barrier() { __syncwarp(); }

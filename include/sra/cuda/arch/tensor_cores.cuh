@@ -37,34 +37,42 @@ SRA_DEVICE void multiply_add(float (&c)[4], const Pair (&a)[2], const Pair (&b)[
 /// Loads N matrices of 8 x 8 bf16 from shared memory, or their transposes: lanes 8 i .. 8 i + 7 give the addresses of the
 /// 8 rows of matrix i (16 bytes each, aligned to 16; of the last lanes for N = 1 and 2 none is read), and lane l gets
 /// elements 2 (l % 4) and the next of row l / 4 of each.
-template <int N, bool Transposed = false>
+/// @tparam Offset elements that are added to all addresses, as a part of the instruction
+template <int N, bool Transposed = false, int Offset = 0>
 SRA_DEVICE void load_matrices(Pair (&to)[N], const bf16* row) {
   static_assert(N == 1 || N == 2 || N == 4, "load_matrices: one, two or four");
+  constexpr int offset = Offset * static_cast<int>(sizeof(bf16));
   const auto at = static_cast<std::uint32_t>(__cvta_generic_to_shared(row));
   if constexpr (N == 4 && Transposed)
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4+%5];"
                  : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-                 : "r"(at)
+                 : "r"(at), "n"(offset)
                  : "memory");
   else if constexpr (N == 4)
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4+%5];"
                  : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-                 : "r"(at)
+                 : "r"(at), "n"(offset)
                  : "memory");
   else if constexpr (N == 2 && Transposed)
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];"
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2+%3];"
                  : "=r"(to[0]), "=r"(to[1])
-                 : "r"(at)
+                 : "r"(at), "n"(offset)
                  : "memory");
   else if constexpr (N == 2)
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0,%1}, [%2];"
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0,%1}, [%2+%3];"
                  : "=r"(to[0]), "=r"(to[1])
-                 : "r"(at)
+                 : "r"(at), "n"(offset)
                  : "memory");
   else if constexpr (Transposed)
-    asm volatile("ldmatrix.sync.aligned.m8n8.x1.trans.shared.b16 {%0}, [%1];" : "=r"(to[0]) : "r"(at) : "memory");
+    asm volatile("ldmatrix.sync.aligned.m8n8.x1.trans.shared.b16 {%0}, [%1+%2];"
+                 : "=r"(to[0])
+                 : "r"(at), "n"(offset)
+                 : "memory");
   else
-    asm volatile("ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%0}, [%1];" : "=r"(to[0]) : "r"(at) : "memory");
+    asm volatile("ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%0}, [%1+%2];"
+                 : "=r"(to[0])
+                 : "r"(at), "n"(offset)
+                 : "memory");
 }
 
 /// Copies 16 bytes from global to shared memory, both aligned to 16, without passing through registers; zeros if not

@@ -48,9 +48,10 @@ void multiply_add(float (&c)[4], const Pair (&a)[2 * Halves], const Pair (&b)[Ha
 inline void multiply_add(float (&c)[4], const Pair (&a)[4], const Pair (&b)[2]) { emulated::multiply_add<2>(c, a, b); }
 inline void multiply_add(float (&c)[4], const Pair (&a)[2], const Pair (&b)[1]) { emulated::multiply_add<1>(c, a, b); }
 
-template <int N, bool Transposed = false>
+template <int N, bool Transposed = false, int Offset = 0>
 void load_matrices(Pair (&to)[N], const bf16* row) {
   static_assert(N == 1 || N == 2 || N == 4, "load_matrices: one, two or four");
+  row += Offset;
   const auto row_of = emulated::Block::current()->meet(row, 20 + N);
   const int lane = thread() % warp_size;
   if (lane < 8 * N && reinterpret_cast<std::uintptr_t>(row) % 16 != 0)
