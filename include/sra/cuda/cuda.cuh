@@ -28,6 +28,9 @@ struct CudaOptions {
 class Cuda {
  public:
   static constexpr bool is_host = false;
+  static constexpr bool wide_residual = false;
+  using sampler_type = float;
+  using options_type = CudaOptions;
 
   /// @throws Error if there is no such device
   explicit Cuda(CudaOptions options = {})
