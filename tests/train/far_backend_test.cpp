@@ -5,13 +5,13 @@
 #include "far_runs.hpp"
 #include "process.hpp"
 
-#include <boost/mpl/list.hpp>
 #include <boost/test/unit_test.hpp>
 
 #include <csignal>
 #include <limits>
 #include <memory>
 #include <new>
+#include <tuple>
 #include <utility>
 
 using namespace sra;
@@ -20,7 +20,7 @@ using far::Far;
 
 namespace {
 
-using Types = boost::mpl::list<float, bf16>;
+using Types = std::tuple<float, bf16>;
 
 /// What the run leaves: losses of validations, and all numbers; the files are in its folder.
 template <class B, class T>
