@@ -1,6 +1,6 @@
 // A view of a parameter whose memory the host cannot read.
 // SPDX-License-Identifier: MIT
-// expect: Trainer: parameter(), ema() and gradient() are views of the host's memory
+// expect: Trainer: parameter\(\), ema\(\) and gradient\(\) are views of the host.s memory
 #include <sra/sra.hpp>
 
 using Model = sra::SiT<sra::DiTConfig{.height = 16, .width = 16, .channels = 3, .hidden = 64, .depth = 2, .heads = 2},

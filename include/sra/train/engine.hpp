@@ -187,6 +187,7 @@ class Engine {
 
  private:
   using C = Recording<B, T>;
+  using Times = View<const W, Shape<dynamic>>;
   /// Places in numbers_: the unweighted alignment, the loss that is differentiated, the denoising loss of each sample.
   static constexpr index_t reported = ScheduledNumbers<W>::most, weighted_sum = reported + 1, per_sample = reported + 2;
 
@@ -215,15 +216,8 @@ class Engine {
       copy_in(context, noise.value, draws.noise);
     else
       draw_normal(context, noise.value, key, Purpose::noise);
-    View<const W, Shape<dynamic>> t;
-    if (draws.times.data) {
-      t = on_device(context, draws.times);
-    } else {
-      const auto drawn = context.template tensor<W>(Shape<dynamic>{shape.batch});
-      objective_.draw_times(context, drawn, key);
-      t = drawn;
-    }
-    const auto teacher_times = draws.teacher_times.data ? on_device(context, draws.teacher_times) : draws.teacher_times;
+    const Times t = times(context, draws.times, shape.batch, key);
+    const Times teacher_times = draws.teacher_times.data ? on_device(context, draws.teacher_times) : Times{};
     const auto given = on_device(context, batch.condition);
     const auto condition = draws.condition_is_dropped ? given : Model::Condition::drop(context, given, key, dropout);
     const ScheduledNumbers<W> scheduled{scheduled_, B::is_host ? scheduled_ : numbers()};
@@ -247,6 +241,14 @@ class Engine {
         backward(total, static_cast<W>(share));
       }
     }
+  }
+
+  /// Given times on the device, or drawn ones.  @return [B]
+  Times times(C& context, Times given, index_t batch, DrawKey key) const {
+    if (given.data) return on_device(context, given);
+    const auto drawn = context.template tensor<W>(Shape<dynamic>{batch});
+    objective_.draw_times(context, drawn, key);
+    return drawn;
   }
 
   /// Copies the losses out of the step's memory, on the device.
