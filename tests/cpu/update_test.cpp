@@ -15,6 +15,7 @@
 #include <limits>
 #include <random>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace {
@@ -33,12 +34,13 @@ std::vector<W> random(index_t n, double size, unsigned seed) {
   return x;
 }
 
+static_assert(std::is_trivially_copyable_v<UpdateArgs<float, sra::bf16>>, "kernels take it by value");
+
 /// Flat buffers of n elements, two moving averages, and the settings of one step.
 template <class W>
 struct State {
   std::vector<W> p, m, v, g;
   std::array<std::vector<W>, 2> averages;
-  std::array<W*, 2> ema;
   std::array<W, 2> decay{W(0.9999), W(0.5)};
   W lr = W(3e-3);
   sra::AdamW<W> settings{W(0.9), W(0.95), W(1e-8), W(0.1)};
@@ -51,10 +53,10 @@ struct State {
         averages{p, random<W>(n, 0.3, 3)} {}
 
   UpdateArgs<W> args(index_t step, W clip = W(0.37)) {
-    ema = {averages[0].data(), averages[1].data()};
     UpdateArgs<W> a{.first = 0, .count = static_cast<index_t>(p.size())};
     a.master = p.data(), a.m = m.data(), a.v = v.data(), a.gradient = g.data();
-    a.ema = ema.data(), a.ema_decay = decay.data(), a.emas = 2;
+    a.emas = 2;
+    for (std::size_t i = 0; i < 2; ++i) a.ema[i] = averages[i].data(), a.ema_decay[i] = decay[i];
     a.clip_scale = clip, a.lr = lr, a.settings = settings;
     a.bias_correction1 = sra::bias_correction(settings.beta1, step);
     a.bias_correction2 = sra::bias_correction(settings.beta2, step);

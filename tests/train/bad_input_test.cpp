@@ -82,6 +82,7 @@ BOOST_AUTO_TEST_CASE(options_out_of_range_are_refused_with_the_option_and_the_nu
   refused([](Options& o) { o.accumulate = 0; }, {"accumulate", "got 0"});
   refused([](Options& o) { o.accumulate = 3; }, {"Trainer: accumulate: expected a divisor of batch 8, got 3"});
   refused([](Options& o) { o.ema = {}; }, {"ema", "at least one"});
+  refused([](Options& o) { o.ema = {0.5, 0.5, 0.5, 0.5, 0.5}; }, {"ema", "at most 4", "5"});
   refused([](Options& o) { o.ema = {0.5, 1.5}; }, {"ema", "[0, 1]", "1.5"});
   refused([](Options& o) { o.ema = {std::numeric_limits<double>::quiet_NaN()}; }, {"ema", "nan"});
   refused([](Options& o) { o.condition_dropout = -0.25f; }, {"dropout", "[0, 1]", "-0.25"});

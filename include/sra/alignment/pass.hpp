@@ -3,6 +3,7 @@
 #pragma once
 
 #include <sra/alignment/layer.hpp>
+#include <sra/autograd/host.hpp>
 #include <sra/autograd/var.hpp>
 #include <sra/core/error.hpp>
 #include <sra/core/schedule.hpp>
@@ -32,6 +33,14 @@ struct SameTime {
   }
 };
 
+/// Room for numbers that the host computes in every step and kernels read.
+template <class W>
+struct ScheduledNumbers {
+  static constexpr int most = 8;
+  W* host = nullptr;    ///< stays as it is until the step's results are read
+  W* device = nullptr;  ///< the same numbers as kernels read them: `host` itself if the host's memory is the backend's
+};
+
 /// One micro-batch of one step, after the student's forward pass.  An alignment is also called to plan memory: then kernels are
 /// skipped, addresses are not to be read, and pass.context().planning() is true.
 /// @tparam Model the model  @tparam Objective makes noised inputs  @tparam C the student's Recording context
@@ -53,13 +62,13 @@ class Pass {
     Times t;                                    ///< [B]
     typename Model::Condition::View condition;  ///< after dropping, as the student sees it
     typename Model::Condition::View undropped;  ///< as the data has it
-    const float* features;  ///< [B, feature_size], or null: numbers of the samples for the alignment
+    const float* features;  ///< [B, feature_size] in the host's memory, or null: for the alignment, see Pass::features
     index_t feature_size;   ///< numbers of one sample
     DrawKey key;
-    Times teacher_times;     ///< given by the caller, or empty: drawn
-    Progress progress{};     ///< of the run
-    W* scheduled = nullptr;  ///< room for scheduled numbers, on the device
-    W* reported = nullptr;   ///< room for the unweighted alignment loss, on the device
+    Times teacher_times;              ///< given by the caller, or empty: drawn
+    Progress progress{};              ///< of the run
+    ScheduledNumbers<W> scheduled{};  ///< room for scheduled numbers
+    W* reported = nullptr;            ///< room for the unweighted alignment loss, on the device
   };
 
   Pass(C& context, const Model& model, const Objective& objective, ParameterTable<T> teacher, Taps<N> taps,
@@ -115,21 +124,23 @@ class Pass {
   Var<element_t<C, Shape<dynamic, E...>>, Shape<dynamic, E...>, C> features() const {
     const Shape<dynamic, E...> shape{inputs_.x.batch()};
     const auto y = make<element_t<C, Shape<dynamic, E...>>>(context_, shape).stop_gradient();
-    if (context_.planning()) return y;
-    if (inputs_.feature_size != shape.sample_size())
+    if (!context_.planning() && inputs_.feature_size != shape.sample_size())
       throw Error(
           text("pass.features: expected ", shape.sample_size(), " numbers a sample, got ", inputs_.feature_size));
-    copy(context_, y.value, dense(inputs_.features, shape));
+    copy_in(context_, y.value, dense(inputs_.features, shape));
     return y;
   }
 
   /// The value of a schedule at this step as a device scalar; a captured step re-reads it.  @return one element
   Var<W, Shape<1>, C> scheduled(const Schedule& schedule) {
-    if (scheduled_ == max_scheduled)
-      throw Error(text("alignment: expected at most ", max_scheduled, " scheduled numbers, got more"));
-    W* at = inputs_.scheduled + scheduled_++;
-    *at = static_cast<W>(schedule(inputs_.progress));
-    return constant(context_, dense(at, Shape<1>{}));
+    constexpr int most = ScheduledNumbers<W>::most;
+    if (scheduled_ == most) throw Error(text("alignment: expected at most ", most, " scheduled numbers, got more"));
+    const auto host = dense(inputs_.scheduled.host + scheduled_, Shape<1>{}),
+               device = dense(inputs_.scheduled.device + scheduled_, Shape<1>{});
+    ++scheduled_;
+    *host.data = static_cast<W>(schedule(inputs_.progress));
+    if constexpr (!C::backend_type::is_host) copy_from_host(context_, device, View<const W, Shape<1>>(host));
+    return constant(context_, device);
   }
 
   /// schedule · loss; the loss itself is what logs show as the alignment.  @param loss one element
@@ -139,8 +150,6 @@ class Pass {
     copy(context_, dense(inputs_.reported, Shape<1>{}), loss.value);
     return fixed(scheduled(schedule)) * loss;
   }
-
-  static constexpr int max_scheduled = 8;
 
  private:
   struct Kept {

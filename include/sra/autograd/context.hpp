@@ -61,7 +61,7 @@ struct ParameterTable {
   const wide_t<T>* masters = nullptr;  ///< float (double): biases, norms, embeddings
   wide_t<T>* gradients = nullptr;      ///< null: parameters are constants
   unsigned char* states = nullptr;     ///< one ParameterState each
-  index_t size = 0;                    ///< elements of each buffer
+  index_t size = 0;                    ///< elements of each buffer; 0: unknown
 };
 
 template <class T, class S, class Context>
@@ -73,9 +73,9 @@ template <Context C, class S>
 using element_t = std::conditional_t<S::batched && S::rank == 3, typename C::type, typename C::wide>;
 
 /// The type of the residual stream [B, T, D], in which every block adds its results: the wide one, so that their roundings do not
-/// add up over blocks; docs/design.md says what the context's own would gain and cost.
+/// add up over blocks, or the context's own, where the backend gains more by it; docs/design.md has figures.
 template <Context C>
-using residual_t = typename C::wide;
+using residual_t = std::conditional_t<C::backend_type::wide_residual, typename C::wide, typename C::type>;
 
 /// What Recording and Detached share.  A context belongs to one thread.
 template <Backend B, class T>

@@ -19,12 +19,15 @@ struct MemorySource {
   void* owner = nullptr;
   void* (*allocate)(void* owner, std::size_t bytes) = nullptr;
   void (*release)(void* owner, void* memory, std::size_t bytes) = nullptr;
+  bool on_host = true;  ///< the host may write the memory: checked builds mark what is not in use
 
   /// The source that allocates from a backend with `allocate(bytes)` and `release(pointer, bytes)`.
   template <class Backend>
   static MemorySource of(Backend& backend) {
-    return {&backend, [](void* o, std::size_t n) { return static_cast<Backend*>(o)->allocate(n); },
-            [](void* o, void* p, std::size_t n) { static_cast<Backend*>(o)->release(p, n); }};
+    MemorySource source{&backend, [](void* o, std::size_t n) { return static_cast<Backend*>(o)->allocate(n); },
+                        [](void* o, void* p, std::size_t n) { static_cast<Backend*>(o)->release(p, n); }};
+    if constexpr (requires { Backend::is_host; }) source.on_host = Backend::is_host;
+    return source;
   }
 };
 
@@ -44,7 +47,7 @@ class Memory {
   }
   ~Memory() {
     if (!data_) return;
-    detail::unpoison(data_, bytes_);
+    if (source_.on_host) detail::unpoison(data_, bytes_);
     source_.release(source_.owner, data_, bytes_);
   }
   std::byte* data() const { return data_; }
@@ -77,7 +80,7 @@ class Arena {
       below += chunks_[at.chunk].bytes();
     if (at.chunk == chunks_.size()) grow(need);  // may throw: nothing has changed yet
     std::byte* p = chunks_[at.chunk].data() + at.top;
-    detail::hand_out(p, bytes);
+    if (marks()) detail::hand_out(p, bytes);
     current_ = at.chunk;
     top_ = at.top + need;
     below_ = below;
@@ -89,7 +92,7 @@ class Arena {
 
   /// Gives back everything taken since the mark.
   void pop(Mark to) {
-    if (!planning_) {
+    if (marks()) {
       for (std::size_t c = to.chunk; c < chunks_.size() && c <= current_; ++c) {
         const std::size_t from = c == to.chunk ? to.top : 0;
         const std::size_t until = c == current_ ? top_ : chunks_[c].bytes();
@@ -113,6 +116,8 @@ class Arena {
     peak_ = 0;
   }
   bool planning() const { return planning_; }
+  /// Whether checked builds mark its memory: it is there, and the host may write it.
+  bool marks() const { return !planning_ && source_.on_host; }
 
   /// Makes room for `bytes` bytes in one chunk; only while nothing is taken.
   void reserve(std::size_t bytes) {
@@ -122,7 +127,7 @@ class Arena {
     chunks_.clear();
     current_ = top_ = below_ = 0;
     chunks_.emplace_back(source_, round_up(bytes, alignment_bytes));
-    detail::take_back(chunks_[0].data(), chunks_[0].bytes());
+    if (marks()) detail::take_back(chunks_[0].data(), chunks_[0].bytes());
   }
 
   std::size_t used() const { return below_ + top_; }
@@ -142,7 +147,7 @@ class Arena {
                              " more were asked for: a step may not need more memory than the steps before it"));
     const std::size_t bytes = std::max({need, std::size_t{1} << 20, used()});
     chunks_.emplace_back(source_, round_up(bytes, alignment_bytes));
-    detail::take_back(chunks_.back().data(), chunks_.back().bytes());
+    if (marks()) detail::take_back(chunks_.back().data(), chunks_.back().bytes());
   }
 
   MemorySource source_;

@@ -21,7 +21,7 @@ class Pool {
     for (std::size_t i = pieces_.size(); i-- > 0;) {
       if (pieces_[i].bytes != size || pieces_[i].used) continue;
       pieces_[i].used = true;
-      if (!arena_.planning()) detail::hand_out(pieces_[i].data, size);
+      if (arena_.marks()) detail::hand_out(pieces_[i].data, size);
       return pieces_[i].data;
     }
     void* p = arena_.take(size);
@@ -34,7 +34,7 @@ class Pool {
     for (Piece& piece : pieces_) {
       if (piece.data != p || !piece.used) continue;
       piece.used = false;
-      if (!arena_.planning()) detail::take_back(p, piece.bytes);
+      if (arena_.marks()) detail::take_back(p, piece.bytes);
       return;
     }
     throw Error("gradient pool: a piece was released that is not in use");
@@ -45,7 +45,7 @@ class Pool {
     for (Piece& piece : pieces_)
       if (piece.used) {
         piece.used = false;
-        if (!arena_.planning()) detail::take_back(piece.data, piece.bytes);
+        if (arena_.marks()) detail::take_back(piece.data, piece.bytes);
       }
   }
 

@@ -17,16 +17,20 @@ struct AdamW {
   W weight_decay = W(0);
 };
 
-/// What one pass over the elements [first, first + count) of flat buffers updates.
+/// Moving averages that an update keeps, at most.
+inline constexpr int max_averages = 4;
+
+/// What one pass over the elements [first, first + count) of flat buffers updates.  Handed to kernels by value: all addresses
+/// are the backend's.
 template <class W, class T = W>
 struct UpdateArgs {
   index_t first = 0, count = 0;
-  W* master = nullptr;           ///< parameters p
-  W *m = nullptr, *v = nullptr;  ///< first and second moments; not read or written if frozen
-  const W* gradient = nullptr;   ///< not read if frozen
-  W* const* ema = nullptr;       ///< [emas] moving averages, each a buffer like master
-  const W* ema_decay = nullptr;  ///< [emas]
-  int emas = 0;
+  W* master = nullptr;                           ///< parameters p
+  W *m = nullptr, *v = nullptr;                  ///< first and second moments; not read or written if frozen
+  const W* gradient = nullptr;                   ///< not read if frozen
+  W* ema[max_averages] = {};                     ///< moving averages, each a buffer like master
+  W ema_decay[max_averages] = {};                ///< of each
+  int emas = 0;                                  ///< how many there are
   T *values = nullptr, *teacher = nullptr;       ///< p and ema[0] as products read them; null where these do themselves
   W clip_scale = 1;                              ///< the gradient is multiplied by this
   W bias_correction1 = 1, bias_correction2 = 1;  ///< 1 - beta^step

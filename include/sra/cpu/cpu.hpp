@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <optional>
@@ -32,6 +33,9 @@ struct CpuOptions {
 class Cpu {
  public:
   static constexpr bool is_host = true;
+  static constexpr bool wide_residual = true;
+  using sampler_type = double;
+  using options_type = CpuOptions;
 
   explicit Cpu(CpuOptions options = {})
       : threads_(options.threads), isa_(choose(options.isa)), scratch_(static_cast<std::size_t>(threads_.size())) {}
@@ -57,6 +61,12 @@ class Cpu {
   }
   /// Gives back what allocate(bytes) returned; null is nothing.
   void release(void* p, std::size_t) { ::operator delete (p, std::align_val_t{alignment_bytes}, std::nothrow); }
+
+  /// The host's memory is the backend's, and what is launched is done.
+  void upload(void* to, const void* from, std::size_t bytes) { copy_bytes(to, from, bytes); }
+  void download(void* to, const void* from, std::size_t bytes) { copy_bytes(to, from, bytes); }
+  void zero(void* p, std::size_t bytes) { std::memset(p, 0, bytes); }
+  void wait() {}
 
   /// Workspace of one worker, aligned to alignment_bytes, contents undefined; the next call for the same worker may
   /// hand out the same memory.  Grows geometrically; throws FrozenError when it would have to grow after freeze().
@@ -86,6 +96,10 @@ class Cpu {
     std::byte* data = nullptr;
     std::size_t bytes = 0;
   };
+
+  static void copy_bytes(void* to, const void* from, std::size_t bytes) {
+    if (bytes > 0) std::memcpy(to, from, bytes);
+  }
 
   std::byte* grow(Scratch& s, std::size_t bytes, const char* which) {
     if (bytes <= s.bytes && s.data) return s.data;

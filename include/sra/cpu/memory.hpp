@@ -95,6 +95,18 @@ void deposit(C& context, Grad<T, S> y, View<const U, S> x) {
   });
 }
 
+/// Copies between memory of the host and of the backend, in the order of launches.  @param y, x without gaps
+template <ContextOn<Cpu> C, class T, class S>
+void copy_from_host(C& context, View<T, S> y, View<const T, S> x) {
+  launch(context, "copy_from_host", {2.0 * double(x.shape.size()) * sizeof(T), 0},
+         [&](Cpu&) { std::copy_n(x.data, x.shape.size(), y.data); });
+}
+template <ContextOn<Cpu> C, class T, class S>
+void copy_to_host(C& context, View<T, S> y, View<const T, S> x) {
+  launch(context, "copy_to_host", {2.0 * double(x.shape.size()) * sizeof(T), 0},
+         [&](Cpu&) { std::copy_n(x.data, x.shape.size(), y.data); });
+}
+
 /// y = x.
 template <ContextOn<Cpu> C, class T, class U, class S>
 void copy(C& context, View<T, S> y, View<U, S> x) {

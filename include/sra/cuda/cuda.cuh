@@ -29,6 +29,9 @@ class Cuda {
  public:
   using options_type = CudaOptions;
   static constexpr bool is_host = false;
+  static constexpr bool wide_residual = false;
+  using sampler_type = float;
+  using options_type = CudaOptions;
 
   /// @throws Error if there is no such device
   explicit Cuda(CudaOptions options = {})

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sra/autograd/host.hpp>
 #include <sra/autograd/var.hpp>
 #include <sra/core/arena.hpp>
 #include <sra/core/error.hpp>
@@ -46,11 +47,12 @@ struct SamplerOptions {
   index_t max_batch = 32;     ///< samples at a time; guided evaluations see twice as many
 };
 
-/// Random numbers that a caller gives instead of having them drawn; what is empty is drawn.
-template <class Model>
+/// Random numbers that a caller gives instead of having them drawn, in memory of the host without gaps; what is empty is drawn.
+/// @tparam State type of a sampler's state, see Sampler
+template <class Model, class State = double>
 struct SamplerDraws {
-  View<const double, typename Model::ImageShape> start{};  ///< [N, H, W, C], the state at time 1
-  std::span<const double> noise{};                         ///< [steps − 1, N, H, W, C], of the sde's steps
+  View<const State, typename Model::ImageShape> start{};  ///< [N, H, W, C], the state at time 1
+  std::span<const State> noise{};                         ///< [steps − 1, N, H, W, C], of the sde's steps
 };
 
 /// n numbers from `first` to `last` in equal steps: the first half counts from the front, the second from the back, as
@@ -76,10 +78,10 @@ inline void sampler_times(const SamplerOptions& options, std::vector<double>& ti
   }
 }
 
-/// Draws images from a model by weights that it is given: a trainer's average, or a checkpoint.  State, times and
-/// update in double, the model in T.  Independent of the number of threads.  A sample does not depend on the other
-/// samples, nor on max_batch, as long as the backend's products of a row do not depend on the number of rows: those of
-/// the CPU do not.
+/// Draws images from a model by weights that it is given: a trainer's average, or a checkpoint.  Times in double, state and
+/// update in the backend's sampler_type, which is double on the CPU, the model in T.  Conditions, draws and images are memory
+/// of the host.  Independent of the number of threads.  A sample does not depend on the other samples, nor on max_batch, as
+/// long as the backend's products of a row do not depend on the number of rows: those of the CPU do not.
 ///
 ///     const sra::Weights<Model> weights(cpu, "runs/shapes");
 ///     sra::Sampler sampler(cpu, weights.model(), weights.table());
@@ -94,7 +96,8 @@ class Sampler {
  public:
   using ImageShape = typename Model::ImageShape;
   using Condition = typename Model::Condition::View;
-  using Draws = SamplerDraws<Model>;
+  using Number = typename B::sampler_type;
+  using Draws = SamplerDraws<Model, Number>;
 
   /// @param module, weights must outlive the sampler; the module's offsets point into the weights
   /// @param path that the model was trained on; only the sde depends on it
@@ -105,15 +108,15 @@ class Sampler {
   /// @param condition labels [N] or vectors [N, K]
   /// @return [N, H, W, C] in memory of the sampler, valid until its next call
   /// @throws Error for settings and labels out of range, and when a step's result is not finite
-  View<const double, ImageShape> sample(Condition condition, const SamplerOptions& options = {},
+  View<const Number, ImageShape> sample(Condition condition, const SamplerOptions& options = {},
                                         const Draws& draws = {}) {
     static_assert(Model::Condition::count > 0,
                   "Sampler: without a condition, give the tensor to fill: it says how many images");
     return sample_own(condition.shape.batch, condition, options, draws);
   }
 
-  /// The same into memory of the caller, without a condition too.  @param images [N, H, W, C], written
-  void sample(View<double, ImageShape> images, Condition condition, const SamplerOptions& options = {},
+  /// The same into memory of the caller, without a condition too.  @param images [N, H, W, C] without gaps, written
+  void sample(View<Number, ImageShape> images, Condition condition, const SamplerOptions& options = {},
               const Draws& draws = {}) {
     check(images.shape.batch, condition, options, draws);
     sampler_times(options, times_);
@@ -121,6 +124,7 @@ class Sampler {
       for (index_t first = 0; first < images.shape.batch; first += options.max_batch) {
         const index_t count = std::min(options.max_batch, images.shape.batch - first);
         sample_chunk({images, first, count}, rows_of(condition, first, count), options, draws);
+        backend_.wait();
         workspace_.roll_back();
       }
     } catch (...) {
@@ -132,37 +136,37 @@ class Sampler {
  private:
   static constexpr index_t channels = ImageShape::width;
   using W = wide_t<T>;
-  using Exact = Detached<B, double>;
-  using State = Var<double, ImageShape, Exact>;
+  using Exact = Detached<B, Number>;
+  using State = Var<Number, ImageShape, Exact>;
 
   /// Samples [first, first + count) of all.
   struct Chunk {
-    View<double, ImageShape> images;
+    View<Number, ImageShape> images;  ///< all of them, memory of the host
     index_t first, count;
   };
   /// What the velocity of a chunk is computed from.
   struct Guidance {
     Condition condition, with_null;              ///< rows of the chunk; and the null condition after them
-    Var<double, Shape<channels>, Exact> excess;  ///< w − 1 where a channel is guided, else 0
+    Var<Number, Shape<channels>, Exact> excess;  ///< w − 1 where a channel is guided, else 0
   };
 
-  View<const double, ImageShape> sample_own(index_t n, Condition condition, const SamplerOptions& options,
+  View<const Number, ImageShape> sample_own(index_t n, Condition condition, const SamplerOptions& options,
                                             const Draws& draws) {
-    const auto bytes = static_cast<std::size_t>(std::max<index_t>(n, 0) * ImageShape::sample_size()) * sizeof(double);
-    if (images_.bytes() < bytes) images_ = Memory(MemorySource::of(backend_), bytes);
-    const auto images = dense(reinterpret_cast<double*>(images_.data()), ImageShape{n});
+    const auto numbers = static_cast<std::size_t>(std::max<index_t>(n, 0) * ImageShape::sample_size());
+    if (images_.size() < numbers) images_.resize(numbers);
+    const auto images = dense(images_.data(), ImageShape{n});
     sample(images, condition, options, draws);
     return images;
   }
 
   void sample_chunk(Chunk chunk, Condition condition, const SamplerOptions& o, const Draws& draws) {
     Exact exact(workspace_, {});
-    State x = make_dense<double>(exact, ImageShape{chunk.count});  // [n, H, W, C]
+    State x = make_dense<Number>(exact, ImageShape{chunk.count});  // [n, H, W, C]
     if (draws.start.data)
-      copy(exact, x.value, samples_of(draws.start, chunk.first, chunk.count));
+      copy_in(exact, x.value, samples_of(draws.start, chunk.first, chunk.count));
     else
       draw_normal(exact, x.value, DrawKey{o.seed, 0, o.first_sample + chunk.first}, Purpose::sampler_start);
-    const Guidance guidance = guidance_of(exact, condition, o);
+    const Guidance guidance = guidance_of(exact, on_device(exact, condition), o);
     const index_t last = static_cast<index_t>(times_.size()) - 2;
     for (index_t i = 0; i <= last; ++i) {
       const Arena::Mark before = workspace_.activations.mark();
@@ -171,11 +175,11 @@ class Sampler {
       else
         step_ode(x, guidance, o, i, o.method == SamplerMethod::ode_heun && i < last);
       workspace_.activations.pop(before);
-      if (!std::isfinite(squared_norm(exact, static_cast<const double*>(x.value.data), x.value.shape.size())))
+      if (!std::isfinite(squared_norm(exact, static_cast<const Number*>(x.value.data), x.value.shape.size())))
         throw Error(text("Sampler: step ", i, " of ", o.steps, ", from t = ", time(i), " to ", time(i + 1),
                          ": expected finite values, got NaN or infinity"));
     }
-    copy(exact, samples_of(chunk.images, chunk.first, chunk.count), x.value);
+    copy_out(exact, samples_of(chunk.images, chunk.first, chunk.count), View<const Number, ImageShape>(x.value));
   }
 
   /// x ← x + Δ v, or x + Δ (v + v′) / 2 with v′ at the end of Euler's step.
@@ -207,7 +211,7 @@ class Sampler {
   State velocity(State x, double t, const Guidance& guidance, bool guided) {
     const index_t n = x.batch(), batch = guided ? 2 * n : n;
     Exact& exact = x.context();
-    State v = make_dense<double>(exact, ImageShape{n});  // [n, H, W, C]
+    State v = make_dense<Number>(exact, ImageShape{n});  // [n, H, W, C]
     const Arena::Mark before = workspace_.activations.mark();
     Detached<B, T> context(workspace_, weights_);
     const auto input = make_dense<W>(context, ImageShape{batch});          // [n or 2n, H, W, C]
@@ -232,13 +236,13 @@ class Sampler {
   }
 
   Guidance guidance_of(Exact& exact, Condition condition, const SamplerOptions& o) {
-    Guidance g{condition, condition, make_dense<double>(exact, Shape<channels>{})};
+    Guidance g{condition, condition, make_dense<Number>(exact, Shape<channels>{})};
     if constexpr (Model::Condition::count > 0) {
       if (o.guidance > 1) g.with_null = Model::Condition::with_null(exact, condition);
     }
     for (index_t c = 0; c < channels; ++c)
       fill(exact, dense(g.excess.value.data + c, Shape<1>{}),
-           o.guidance_channels == 0 || c < o.guidance_channels ? o.guidance - 1 : 0.0);
+           static_cast<Number>(o.guidance_channels == 0 || c < o.guidance_channels ? o.guidance - 1 : 0.0));
     return g;
   }
 
@@ -246,10 +250,11 @@ class Sampler {
   State noise(Exact& exact, Chunk chunk, const SamplerOptions& o, const Draws& draws, index_t i) {
     if (!draws.noise.empty()) {
       const index_t at = (i * chunk.images.shape.batch + chunk.first) * ImageShape::sample_size();
-      double* data = const_cast<double*>(draws.noise.data()) + at;  // a State has one pointer type; nobody writes here
+      const auto given = on_device(exact, dense(draws.noise.data() + at, ImageShape{chunk.count}));
+      Number* data = const_cast<Number*>(given.data);  // a State has one pointer type; nobody writes here
       return constant(exact, dense(data, ImageShape{chunk.count}));
     }
-    State drawn = make_dense<double>(exact, ImageShape{chunk.count});
+    State drawn = make_dense<Number>(exact, ImageShape{chunk.count});
     draw_normal(exact, drawn.value, DrawKey{o.seed, i, o.first_sample + chunk.first}, Purpose::sampler_noise);
     return drawn;
   }
@@ -286,7 +291,7 @@ class Sampler {
       if (condition.shape.batch != n)
         throw Error(text("Sampler: condition: expected ", n, " rows, got ", condition.shape.batch));
     }
-    if constexpr (B::is_host && requires { Model::Condition::complaint(condition); }) {
+    if constexpr (requires { Model::Condition::complaint(condition); }) {
       if (const auto sentence = Model::Condition::complaint(condition); !sentence.empty())
         throw Error("Sampler: " + sentence);
     }
@@ -296,7 +301,7 @@ class Sampler {
   const Model& model_;
   ParameterTable<T> weights_;
   Workspace<B> workspace_;
-  Memory images_;
+  std::vector<Number> images_;
   std::vector<double> times_;
 };
 

@@ -299,6 +299,13 @@ class SafeTensorsWriter {
 
   /// Writes the file by atomic_write: whole or not at all.  Also removes what killed writers left in the folder.
   void write(const std::filesystem::path& path) const {
+    write(path, [](FileWriter& out, std::span<const std::byte> bytes) { out.write(bytes.data(), bytes.size()); });
+  }
+
+  /// The same for elements that the host cannot read where they are.
+  /// @param put called as put(out, bytes) for each tensor: writes what these addresses stand for
+  template <class Put>
+  void write(const std::filesystem::path& path, Put put) const {
     std::vector<const Entry*> order;
     for (std::size_t size = 8; size > 0; size /= 2)  // wide elements first: all stay aligned
       for (const Entry& entry : entries_)
@@ -313,7 +320,7 @@ class SafeTensorsWriter {
       const std::uint64_t length = json.size();
       out.write(&length, sizeof length);
       out.write(json);
-      for (const Entry* entry : order) out.write(entry->bytes.data(), entry->bytes.size());
+      for (const Entry* entry : order) put(out, entry->bytes);
     });
   }
 

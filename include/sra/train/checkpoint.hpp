@@ -8,12 +8,13 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstring>
+#include <cstddef>
 #include <filesystem>
 #include <map>
 #include <span>
 #include <string>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -65,7 +66,7 @@ auto* buffer_of(const S& store, int buffer) {
 
 }  // namespace detail
 
-/// Writes a checkpoint: whole, or not at all.
+/// Writes a checkpoint: whole, or not at all.  Memory that the host cannot read is fetched in pieces of at most 4 MiB.
 template <class S>
 void save_checkpoint(const std::filesystem::path& path, const S& store, const RunState& run) {
   SafeTensorsWriter writer;
@@ -80,7 +81,18 @@ void save_checkpoint(const std::filesystem::path& path, const S& store, const Ru
   writer.set_metadata("skipped", std::to_string(run.skipped));
   writer.set_metadata("items", std::to_string(run.items));
   for (const auto& [key, value] : run.settings) writer.set_metadata("setting." + key, value);
-  writer.write(path);
+  if constexpr (std::remove_reference_t<decltype(store.backend())>::is_host) {
+    writer.write(path);
+  } else {
+    std::vector<std::byte> piece(std::size_t{4} << 20);
+    writer.write(path, [&](FileWriter& out, std::span<const std::byte> bytes) {
+      for (; !bytes.empty(); bytes = bytes.subspan(std::min(bytes.size(), piece.size()))) {
+        const std::size_t n = std::min(bytes.size(), piece.size());
+        store.backend().download(piece.data(), bytes.data(), n);
+        out.write(piece.data(), n);
+      }
+    });
+  }
 }
 
 /// Opens a checkpoint and compares it with the program.  Nothing of the size of a model is allocated.
@@ -125,11 +137,11 @@ RunState load_checkpoint(const std::filesystem::path& path, S& store,
                          const std::map<std::string, std::string>& expected) {
   using W = typename S::W;
   const auto [file, run] = open_checkpoint<W>(path, store.parameters(), store.emas(), expected);
-  detail::for_each_tensor(store.parameters(), store.emas(),
-                          [&, &opened = file](const std::string& key, const ParamInfo& p, int buffer) {
-                            const auto bytes = opened.bytes(*opened.find(key));
-                            std::memcpy(detail::buffer_of(store, buffer) + p.offset, bytes.data(), bytes.size());
-                          });
+  detail::for_each_tensor(
+      store.parameters(), store.emas(), [&, &opened = file](const std::string& key, const ParamInfo& p, int buffer) {
+        const auto bytes = opened.bytes(*opened.find(key));
+        store.backend().upload(detail::buffer_of(store, buffer) + p.offset, bytes.data(), bytes.size());
+      });
   store.invalidate();
   return run;
 }

@@ -4,57 +4,25 @@
 
 #include <sra/alignment/pass.hpp>
 #include <sra/alignment/sra_loss.hpp>
+#include <sra/autograd/host.hpp>
 #include <sra/autograd/var.hpp>
 #include <sra/core/schedule.hpp>
 #include <sra/core/settings.hpp>
-#include <sra/data/batch.hpp>
 #include <sra/diffusion/flow_matching.hpp>
 #include <sra/ops/reduce.hpp>
+#include <sra/train/micro_batch.hpp>
 #include <sra/train/store.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <limits>
 #include <string>
 #include <vector>
 
 namespace sra {
 
-/// A micro-batch in the memory of the backend.
-template <class Model>
-struct MicroBatch {
-  View<const float, typename Model::ImageShape> images;  ///< [B, H, W, C]
-  typename Model::Condition::View condition;             ///< labels [B], vectors [B, K], or nothing
-  const float* features = nullptr;                       ///< [B, feature_size] for the alignment, or none
-  index_t feature_size = 0;                              ///< numbers of one sample
-};
-
-/// A batch of a data set as the model takes it; the batch must outlive it.
-template <class Model, class Sample>
-MicroBatch<Model> micro_batch(const Batch<Sample>& batch) {
-  MicroBatch<Model> micro{batch.images(), {}};
-  if constexpr (requires { Model::Condition::null_class; })
-    micro.condition = dense(batch.labels().data(), Shape<dynamic>{batch.size()});
-  else if constexpr (Model::Condition::count > 0)
-    micro.condition = dense(batch.conditions().data(), Shape<dynamic, Model::Condition::count>{batch.size()});
-  micro.features = batch.features().data();
-  micro.feature_size = feature_size<Sample>;
-  return micro;
-}
-
-/// Random numbers of a micro-batch that a caller gives instead of having them drawn; what is empty is drawn.
-/// For tests against other implementations, and for paired comparisons.
-template <class Model, class W>
-struct Draws {
-  View<const W, Shape<dynamic>> times{};                  ///< [B] in [0, 1]
-  View<const W, Shape<dynamic>> teacher_times{};          ///< [B] in [0, 1]
-  View<const float, typename Model::ImageShape> noise{};  ///< [B, H, W, C]
-  bool condition_is_dropped = false;                      ///< the condition already is as the student sees it
-};
-
-/// What a micro-batch cost, read after the step.
+/// What a micro-batch cost.
 struct Losses {
   double denoising = 0;  ///< mean over the batch
   double alignment = 0;  ///< unweighted
@@ -88,7 +56,7 @@ struct UpdateSettings {
   double lr = 1e-4;
   AdamW<double> adamw{};
   double clip = 1.0;                      ///< largest gradient norm; 0: no clipping
-  std::vector<double> ema_decay{0.9999};  ///< the first average is the teacher
+  std::vector<double> ema_decay{0.9999};  ///< at most max_averages; the first average is the teacher
   bool ema_warmup = true;                 ///< decay min(decay, (1 + n) / (10 + n)) at update n
 };
 
@@ -103,7 +71,9 @@ class Engine {
   using Weights = Store<Module, B, T>;
 
   Engine(B& backend, Align align, Objective objective, int emas)
-      : align_(checked(align)), objective_(objective), store_(backend, emas), workspace_(backend) {}
+      : align_(checked(align)), objective_(objective), store_(backend, emas), workspace_(backend) {
+    make_room(0);
+  }
 
   Weights& store() { return store_; }
   const Weights& store() const { return store_; }
@@ -125,6 +95,7 @@ class Engine {
   /// @param share of this micro-batch in the step, 1 / number of micro-batches  @param dropout probability of the null condition
   Losses run(const MicroBatch<Model>& batch, DrawKey key, const Draws<Model, W>& draws, float dropout, double share) {
     if (!store_.allocated()) throw Error("Engine: expected store().allocate() before the first step");
+    make_room(batch.images.shape.batch);
     try {
       forward_backward(batch, key, draws, dropout, share);
     } catch (...) {
@@ -132,7 +103,7 @@ class Engine {
       throw;
     }
     workspace_.roll_back();
-    return {double(losses_[0]), double(losses_[1]), double(scheduled_[0]), double(losses_[2])};
+    return read_losses(batch.images.shape.batch);
   }
 
   /// What a micro-batch of this size takes, found without computing; may be asked before the parameters have memory, but not
@@ -168,8 +139,8 @@ class Engine {
   /// Clips, AdamW, averages, in one pass; skips everything if the gradient is not finite.
   /// @param update number of this update, 0-based
   UpdateReport update(index_t update, const UpdateSettings& s) {
-    zero_unwritten();
     Detached<B, T> context(workspace_, store_.live());
+    zero_unwritten(context);
     UpdateReport report;
     report.gradient_norm = std::sqrt(squared_norm(context, store_.gradient(), store_.size()));
     const double clip = s.clip > 0 ? std::min(1.0, s.clip / (report.gradient_norm + 1e-6)) : 1.0;
@@ -178,21 +149,12 @@ class Engine {
       return report;
     }
     const double n = static_cast<double>(update);
-    ema_.clear();
-    decay_.clear();
-    for (int i = 0; i < store_.emas(); ++i) {
-      const double d = s.ema_decay[static_cast<std::size_t>(i)];
-      ema_.push_back(store_.ema(i));
-      decay_.push_back(static_cast<W>(s.ema_warmup ? std::min(d, (1 + n) / (10 + n)) : d));
-    }
     const AdamW<W> adamw{static_cast<W>(s.adamw.beta1), static_cast<W>(s.adamw.beta2), static_cast<W>(s.adamw.eps),
                          static_cast<W>(s.adamw.weight_decay)};
     UpdateArgs<W, T> args{.master = store_.master(),
                           .m = store_.first_moment(),
                           .v = store_.second_moment(),
                           .gradient = store_.gradient(),
-                          .ema = ema_.data(),
-                          .ema_decay = decay_.data(),
                           .emas = store_.emas(),
                           .values = store_.values(),
                           .teacher = store_.teacher(),
@@ -201,6 +163,11 @@ class Engine {
                           .bias_correction2 = bias_correction(adamw.beta2, update + 1),
                           .lr = static_cast<W>(s.lr),
                           .settings = adamw};
+    for (int i = 0; i < args.emas; ++i) {
+      const double d = s.ema_decay[static_cast<std::size_t>(i)];
+      args.ema[i] = store_.ema(i);
+      args.ema_decay[i] = static_cast<W>(s.ema_warmup ? std::min(d, (1 + n) / (10 + n)) : d);
+    }
     for_ranges([&](index_t first, index_t count, bool updated) {
       args.first = first;
       args.count = count;
@@ -213,13 +180,16 @@ class Engine {
   /// The first parameter whose gradient is not finite, or "".
   std::string first_not_finite() const {
     for (const ParamInfo& p : store_.parameters())
-      for (index_t i = 0; i < p.size; ++i)
-        if (!std::isfinite(static_cast<double>(store_.gradient()[p.offset + i]))) return p.name;
+      for (const W g : store_.values_of(store_.gradient(), p))
+        if (!std::isfinite(static_cast<double>(g))) return p.name;
     return "";
   }
 
  private:
   using C = Recording<B, T>;
+  using Times = View<const W, Shape<dynamic>>;
+  /// Places in numbers_: the unweighted alignment, the loss that is differentiated, the denoising loss of each sample.
+  static constexpr index_t reported = ScheduledNumbers<W>::most, weighted_sum = reported + 1, per_sample = reported + 2;
 
   static Align checked(Align align) {
     if constexpr (requires { align.template check<Model>(); }) align.template check<Model>();
@@ -241,22 +211,19 @@ class Engine {
     using P = Pass<Model, Objective, C, taps>;
     const typename Model::ImageShape shape{batch.images.shape.batch};
     auto x = make_dense<W>(context, shape).stop_gradient(), noise = make_dense<W>(context, shape).stop_gradient();
-    copy(context, x.value, batch.images);
+    copy_in(context, x.value, batch.images);
     if (draws.noise.data)
-      copy(context, noise.value, draws.noise);
+      copy_in(context, noise.value, draws.noise);
     else
       draw_normal(context, noise.value, key, Purpose::noise);
-    View<const W, Shape<dynamic>> t = draws.times;
-    if (!t.data) {
-      const auto drawn = context.template tensor<W>(Shape<dynamic>{shape.batch});
-      objective_.draw_times(context, drawn, key);
-      t = drawn;
-    }
-    const auto condition =
-        draws.condition_is_dropped ? batch.condition : Model::Condition::drop(context, batch.condition, key, dropout);
+    const Times t = times(context, draws.times, shape.batch, key);
+    const Times teacher_times = draws.teacher_times.data ? on_device(context, draws.teacher_times) : Times{};
+    const auto given = on_device(context, batch.condition);
+    const auto condition = draws.condition_is_dropped ? given : Model::Condition::drop(context, given, key, dropout);
+    const ScheduledNumbers<W> scheduled{scheduled_, B::is_host ? scheduled_ : numbers()};
     P pass(context, model, objective_, store_.averaged(), align_.taps(),
-           {x, noise, t, condition, batch.condition, batch.features, batch.feature_size, key, draws.teacher_times,
-            progress_, scheduled_, losses_ + 1});
+           {x, noise, t, condition, given, batch.features, batch.feature_size, key, teacher_times, progress_, scheduled,
+            numbers() + reported});
     const auto velocity = model(objective_.noised(x, noise, t), t, condition,
                                 [&](int i, const auto& tokens) { pass.on_block(i, tokens); });
     const auto denoising = objective_.loss(velocity, x, noise, t);  // [B]
@@ -276,27 +243,49 @@ class Engine {
     }
   }
 
-  /// Copies the losses out of the step's memory.
+  /// Given times on the device, or drawn ones.  @return [B]
+  Times times(C& context, Times given, index_t batch, DrawKey key) const {
+    if (given.data) return on_device(context, given);
+    const auto drawn = context.template tensor<W>(Shape<dynamic>{batch});
+    objective_.draw_times(context, drawn, key);
+    return drawn;
+  }
+
+  /// Copies the losses out of the step's memory, on the device.
   void keep(C& context, View<W, Shape<dynamic>> denoising, View<W, Shape<1>> total) {
-    per_sample_.resize(static_cast<std::size_t>(denoising.shape.batch));
-    copy(context, dense(per_sample_.data(), denoising.shape), denoising);
-    copy(context, dense(losses_ + 2, Shape<1>{}), total);
-    if (context.planning()) return;
+    copy(context, dense(numbers() + per_sample, denoising.shape), denoising);
+    copy(context, dense(numbers() + weighted_sum, Shape<1>{}), total);
+  }
+
+  /// Memory for the losses of so many samples.
+  void make_room(index_t batch) {
+    const auto bytes = static_cast<std::size_t>(per_sample + batch) * sizeof(W);
+    if (bytes <= numbers_.bytes()) return;
+    numbers_ = Memory(MemorySource::of(workspace_.backend), bytes);
+    workspace_.backend.zero(numbers_.data(), bytes);
+  }
+  /// The only place where a micro-batch waits for the device.
+  Losses read_losses(index_t batch) {
+    read_.resize(static_cast<std::size_t>(per_sample - reported + batch));
+    workspace_.backend.download(read_.data(), numbers() + reported, read_.size() * sizeof(W));
+    per_sample_.assign(read_.begin() + (per_sample - reported), read_.end());
     double sum = 0;
     for (const W l : per_sample_) sum += static_cast<double>(l);
-    losses_[0] = static_cast<W>(sum / static_cast<double>(per_sample_.size()));
+    const W mean = static_cast<W>(sum / static_cast<double>(batch));
+    return {double(mean), double(read_[0]), double(scheduled_[0]), double(read_[1])};
   }
+  W* numbers() const { return reinterpret_cast<W*>(numbers_.data()); }
 
   bool trained(const ParamInfo& p, std::size_t i) const {
     return p.kind == ParamKind::trained && (frozen_.empty() || !frozen_[i]);
   }
 
   /// Gradients that nobody wrote are zero, not what the last step left there.
-  void zero_unwritten() {
+  void zero_unwritten(Detached<B, T>& context) {
     const auto& list = store_.parameters();
     for (std::size_t i = 0; i < list.size(); ++i)
       if (store_.states()[i] != written)
-        std::memset(store_.gradient() + list[i].offset, 0, static_cast<std::size_t>(list[i].size) * sizeof(W));
+        zero_memory(context, store_.gradient() + list[i].offset, static_cast<std::size_t>(list[i].size) * sizeof(W));
   }
 
   /// Calls f(first, count, updated) for the longest runs of parameters that are treated alike.
@@ -318,12 +307,10 @@ class Engine {
   Weights store_;
   Workspace<B> workspace_;
   std::vector<bool> frozen_;
-  std::vector<W> per_sample_;
-  std::vector<W*> ema_;
-  std::vector<W> decay_;
-  W scheduled_[8] = {};
+  W scheduled_[ScheduledNumbers<W>::most] = {};
+  Memory numbers_;  ///< of a micro-batch, on the device: scheduled ones, then what `reported` and so on say
+  std::vector<W> read_, per_sample_;  ///< losses as the host read them
   Progress progress_{};
-  W losses_[3] = {};
 };
 
 }  // namespace sra

@@ -8,15 +8,22 @@
 #include <sra/io/json_lines.hpp>
 #include <sra/models/dit.hpp>
 
+#include <cmath>
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace sra {
 
+namespace backend {
+class Cpu;
+}
+
 /// Settings of a Trainer; the defaults are the authors' where they have one (arXiv:2505.02831, released code).
-template <class Align, class Objective>
+template <class Align, class Objective, class B = backend::Cpu>
 struct TrainerOptions {
   std::string run{};       ///< folder of checkpoints, log and pictures; resumed if it exists; empty: nothing is written
   index_t batch = 256;     ///< samples per update
@@ -25,7 +32,7 @@ struct TrainerOptions {
   Schedule lr = constant(1e-4);
   AdamW<double> adamw{};
   double clip = 1.0;                ///< largest gradient norm; 0: no clipping
-  std::vector<double> ema{0.9999};  ///< decays; the first average is the teacher and what samplers use
+  std::vector<double> ema{0.9999};  ///< 1 to 4 decays; the first average is the teacher and what samplers use
   bool ema_warmup = true;           ///< decay min(decay, (1 + n) / (10 + n)) at update n
   float condition_dropout = 0.1f;   ///< probability that a sample's condition becomes the null condition
   Align align{};
@@ -33,10 +40,43 @@ struct TrainerOptions {
   std::vector<std::string> frozen{};  ///< name patterns of parameters that are not updated; '*' stands for anything
   int max_skipped = 10;               ///< non-finite steps in a row that are an error
   int keep = 3;                       ///< newest checkpoints that stay
-  int threads = 0;                    ///< 0: the cores of this process
-  int readers = 1;                    ///< threads that read data ahead
-  bool quiet = false;                 ///< step.log() writes its file only, and the memory plan is not said
+  int threads = 0;     ///< of the backend, if it has any; 0: as `backend` says, the cores of this process
+  int readers = 1;     ///< threads that read data ahead
+  bool quiet = false;  ///< step.log() writes its file only, and the memory plan is not said
+  typename B::options_type backend{};  ///< what else may be chosen about the backend
 };
+
+/// Options in which every setting is in its range.  @throws Error that names the first that is not
+template <class Align, class Objective, class B>
+TrainerOptions<Align, Objective, B> checked_options(TrainerOptions<Align, Objective, B> o) {
+  if (o.batch < 1) throw Error(text("Trainer: batch: expected at least 1, got ", o.batch));
+  if (o.accumulate < 1 || o.batch % o.accumulate)
+    throw Error(text("Trainer: accumulate: expected a divisor of batch ", o.batch, ", got ", o.accumulate));
+  if (o.ema.empty())
+    throw Error("Trainer: ema: expected at least one decay, got none: the teacher is the first average");
+  if (std::cmp_greater(o.ema.size(), max_averages))
+    throw Error(text("Trainer: ema: expected at most ", max_averages, " decays, got ", o.ema.size()));
+  for (const double d : o.ema)
+    if (!(d >= 0 && d <= 1)) throw Error(text("Trainer: ema: expected decays in [0, 1], got ", d));
+  if (!(o.condition_dropout >= 0 && o.condition_dropout <= 1))
+    throw Error(text("Trainer: condition_dropout: expected a number in [0, 1], got ", o.condition_dropout));
+  if (o.max_skipped < 1) throw Error(text("Trainer: max_skipped: expected at least 1, got ", o.max_skipped));
+  if (!(o.clip >= 0)) throw Error(text("Trainer: clip: expected a number >= 0, got ", o.clip));
+  for (const double beta : {o.adamw.beta1, o.adamw.beta2})
+    if (!(beta >= 0 && beta < 1)) throw Error(text("Trainer: adamw: expected betas in [0, 1), got ", beta));
+  for (const double x : {o.adamw.eps, o.adamw.weight_decay})
+    if (!(x >= 0 && std::isfinite(x))) throw Error(text("Trainer: adamw: expected eps and weight_decay >= 0, got ", x));
+  return o;
+}
+
+/// What the trainer's backend is made from.
+template <class Align, class Objective, class B>
+typename B::options_type backend_options(const TrainerOptions<Align, Objective, B>& o) {
+  auto options = o.backend;
+  if constexpr (requires { options.threads; })
+    if (o.threads != 0) options.threads = o.threads;
+  return options;
+}
 
 /// Whether a name matches a pattern in which '*' stands for any run of characters.
 inline bool matches(std::string_view pattern, std::string_view name) {
@@ -61,8 +101,8 @@ inline std::string digits(JsonValue number) {
 }  // namespace detail
 
 /// What must not change between a run and its resumption.
-template <class Model, class W, class Align, class Objective>
-std::map<std::string, std::string> settings_of(const TrainerOptions<Align, Objective>& o) {
+template <class Model, class W, class Align, class Objective, class B>
+std::map<std::string, std::string> settings_of(const TrainerOptions<Align, Objective, B>& o) {
   using detail::digits;
   std::map<std::string, std::string> s{{"model", summary<Model>()},
                                        {"objective", o.objective.describe()},

@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -81,6 +80,15 @@ std::vector<ParamInfo> parameters_of(M& module) {
   return list;
 }
 
+/// Rounds a flat buffer to the type that products read.  @param size a multiple of param_alignment
+template <class T, Backend B>
+void round_values(B& backend, T* to, const wide_t<T>* from, index_t size) {
+  Workspace<B> workspace(backend);
+  Detached<B, T> context(workspace, {});
+  const Shape<dynamic, param_alignment> shape{size / param_alignment};
+  copy(context, dense(to, shape), dense(from, shape));
+}
+
 /// Where the EMA teacher, the optimizer and the gradients of a module live.  Offsets of the module's Params hold in all
 /// buffers; the padding between parameters is zero and stays zero.
 /// @tparam M the module  @tparam B the backend  @tparam T type that products read
@@ -114,6 +122,7 @@ class Store {
     if constexpr (!direct) values_ = zeroed(sizeof(T)), teacher_ = zeroed(sizeof(T));
   }
 
+  B& backend() const { return backend_; }
   const M& module() const { return module_; }
   const std::vector<ParamInfo>& parameters() const { return list_; }
   /// Elements of every buffer, padding included.
@@ -132,15 +141,15 @@ class Store {
 
   /// What a Recording context of the student needs.
   ParameterTable<T> student() {
-    return refresh(), ParameterTable<T>{read(master(), values()), master(), gradient(), states_.data()};
+    return refresh(), ParameterTable<T>{read(master(), values()), master(), gradient(), states_.data(), size_};
   }
   /// The student's weights as constants.
   ParameterTable<T> live() const {
-    return refresh(), ParameterTable<T>{read(master(), values()), master(), nullptr, nullptr};
+    return refresh(), ParameterTable<T>{read(master(), values()), master(), nullptr, nullptr, size_};
   }
   /// The first average as constants: the teacher.
   ParameterTable<T> averaged() const {
-    return refresh(), ParameterTable<T>{read(ema(0), teacher()), ema(0), nullptr, nullptr};
+    return refresh(), ParameterTable<T>{read(ema(0), teacher()), ema(0), nullptr, nullptr, size_};
   }
   /// Somebody else than the update writes, or has written, masters or averages: the next table makes their copies in T anew.
   void invalidate() { stale_ = true; }
@@ -148,10 +157,8 @@ class Store {
   void refresh() const {
     if constexpr (!direct) {
       if (!stale_) return;
-      for (index_t i = 0; i < size_; ++i) {
-        values()[i] = static_cast<T>(master()[i]);
-        teacher()[i] = static_cast<T>(ema(0)[i]);
-      }
+      round_values(backend_, values(), master(), size_);
+      round_values(backend_, teacher(), ema(0), size_);
       stale_ = false;
     }
   }
@@ -159,9 +166,19 @@ class Store {
   /// Draws initial values, keyed by the seed and each module's name, and copies them into the averages.
   void initialise(std::uint64_t seed) {
     if (!allocated()) throw Error("Store: expected allocate() before initialise()");
-    for_each_module(module_, [&](const std::string& name, const auto& m) { m.initialise(master(), name, seed); });
-    for (int i = 0; i < emas(); ++i) std::memcpy(ema(i), master(), bytes());
+    std::vector<W> drawn(B::is_host ? 0 : static_cast<std::size_t>(size_));
+    W* values = B::is_host ? master() : drawn.data();
+    for_each_module(module_, [&](const std::string& name, const auto& m) { m.initialise(values, name, seed); });
+    if (!B::is_host) backend_.upload(master(), values, bytes());
+    for (int i = 0; i < emas(); ++i) backend_.upload(ema(i), values, bytes());
     invalidate();
+  }
+
+  /// What a buffer holds of a parameter.
+  std::vector<W> values_of(const W* buffer, const ParamInfo& p) const {
+    std::vector<W> values(static_cast<std::size_t>(p.size));
+    backend_.download(values.data(), buffer + p.offset, values.size() * sizeof(W));
+    return values;
   }
 
   /// The parameter of this name.  @throws Error if there is none
@@ -177,7 +194,7 @@ class Store {
   Memory zeroed(std::size_t element) const {
     const std::size_t bytes = static_cast<std::size_t>(size_) * element;
     Memory m(MemorySource::of(backend_), bytes);
-    std::memset(m.data(), 0, bytes);
+    backend_.zero(m.data(), bytes);
     return m;
   }
   static const T* read(const W* masters, const T* copies) {

@@ -62,14 +62,14 @@ template <class Model, class Align = NoAlignment, Backend B = backend::Cpu, clas
           class Objective = FlowMatching<>>
 class Trainer {
  public:
-  using Options = TrainerOptions<Align, Objective>;
+  using Options = TrainerOptions<Align, Objective, B>;
   using Core = Engine<Model, Align, Objective, B, T>;
   using W = typename Core::W;
 
   /// @throws Error for settings out of range, a run of another configuration, or a damaged checkpoint
   explicit Trainer(Options options = {})
-      : options_(checked(std::move(options))),
-        backend_({.threads = options_.threads}),
+      : options_(accepted(std::move(options))),
+        backend_(backend_options(options_)),
         engine_(backend_, options_.align, options_.objective, static_cast<int>(options_.ema.size())) {
     update_settings_ = {0, options_.adamw, options_.clip, options_.ema, options_.ema_warmup};
     freeze_parameters();
@@ -99,7 +99,8 @@ class Trainer {
   bool stopped() const { return stopped_; }
   void set_stopped(bool stopped) { stopped_ = stopped; }
 
-  /// The values, the average (of decay number i) and the gradient of a parameter.  @throws Error for an unknown name
+  /// The values, the average (of decay number i) and the gradient of a parameter, on backends whose memory is the host's; for
+  /// all backends there are parameter_values() and so on.  @throws Error for an unknown name
   /// What is written there counts from the next step, validation or call of sampler() on; ask again after it.  Being asked
   /// for a place to write costs a pass over all weights in bf16; a const trainer gives what may only be read.
   std::span<W> parameter(std::string_view name) {
@@ -114,9 +115,19 @@ class Trainer {
   std::span<const W> ema(std::string_view name, int i = 0) const { return part(engine_.store().ema(i), name); }
   std::span<const W> gradient(std::string_view name) const { return part(engine_.store().gradient(), name); }
 
+  /// Copies of them.
+  std::vector<W> parameter_values(std::string_view name) const { return values(engine_.store().master(), name); }
+  std::vector<W> ema_values(std::string_view name, int i = 0) const { return values(engine_.store().ema(i), name); }
+  std::vector<W> gradient_values(std::string_view name) const { return values(engine_.store().gradient(), name); }
+  /// Replaces all numbers of a parameter, or of its average.  @throws Error for an unknown name or another number of them
+  void set_parameter(std::string_view name, std::span<const W> values) { set(engine_.store().master(), name, values); }
+  void set_ema(std::string_view name, std::span<const W> values, int i = 0) {
+    set(engine_.store().ema(i), name, values);
+  }
+
   /// Losses and gradients of one batch; no update.  @param batch of any size  @param draws what is empty is drawn
   Losses losses(const MicroBatch<Model>& batch, const Draws<Model, W>& draws = {}) {
-    check_batch(batch, 0, draws.condition_is_dropped);
+    check_batch(batch, run_.step, 0, draws.condition_is_dropped);
     engine_.begin(progress());
     return engine_.run(batch, {options_.seed, run_.step, 0}, draws, options_.condition_dropout, 1.0);
   }
@@ -139,7 +150,7 @@ class Trainer {
       const MicroBatch<Model> micro = batch(k);
       if (micro.images.shape.batch != size)
         throw Error(text("Trainer: expected a micro-batch of ", size, " samples, got ", micro.images.shape.batch));
-      check_batch(micro, k * size);
+      check_batch(micro, run_.step, k * size, false);
       const Losses l = engine_.run(micro, {options_.seed, run_.step, k * size}, {}, options_.condition_dropout, share);
       last_.losses.denoising += share * l.denoising;
       last_.losses.alignment += share * l.alignment;
@@ -183,8 +194,8 @@ class Trainer {
     if (mean != live) lines += differences(file, store.parameters(), mean, true);
     if (!lines.empty()) throw Error(text("weights: ", path.string(), ": does not fit the model:\n", lines));
     store.invalidate();
-    read_weights(file, store.parameters(), live, store.master());
-    for (int i = 0; i < store.emas(); ++i) read_weights(file, store.parameters(), mean, store.ema(i));
+    read_weights(backend_, file, store.parameters(), live, store.master());
+    for (int i = 0; i < store.emas(); ++i) read_weights(backend_, file, store.parameters(), mean, store.ema(i));
     store.refresh();  // a sampler may have been handed out
   }
 
@@ -203,7 +214,7 @@ class Trainer {
     using Shape4 = typename Model::ImageShape;
     const index_t columns = Model::Condition::count > 0 && Model::Condition::count < 10 ? Model::Condition::count : 10;
     const index_t n = columns * rows;
-    std::vector<double> images(static_cast<std::size_t>(n * Shape4::sample_size()));
+    std::vector<typename B::sampler_type> images(static_cast<std::size_t>(n * Shape4::sample_size()));
     std::vector<std::int32_t> labels(static_cast<std::size_t>(n));
     for (std::size_t i = 0; i < labels.size(); ++i)
       labels[i] = static_cast<std::int32_t>(i) % static_cast<std::int32_t>(columns);
@@ -237,7 +248,7 @@ class Trainer {
       if (!batch || batch->size() != n) batch.emplace(n);
       detail::read_held_out(data, options, first, *batch);
       const MicroBatch<Model> micro = micro_batch<Model>(*batch);
-      check_batch(micro, first);
+      check_batch(micro, run_.step, first, false);
       const DrawKey key{Rng(options.seed, Purpose::validation, 0, 0).bits64(0), 0, first};
       validator_->losses(micro, engine_.store().averaged(), key, v.averaged);
       validator_->losses(micro, engine_.store().live(), key, v.live);
@@ -271,23 +282,8 @@ class Trainer {
       return true;
   }();
 
-  static Options checked(Options o) {
-    if (o.batch < 1) throw Error(text("Trainer: batch: expected at least 1, got ", o.batch));
-    if (o.accumulate < 1 || o.batch % o.accumulate)
-      throw Error(text("Trainer: accumulate: expected a divisor of batch ", o.batch, ", got ", o.accumulate));
-    if (o.ema.empty())
-      throw Error("Trainer: ema: expected at least one decay, got none: the teacher is the first average");
-    for (const double d : o.ema)
-      if (!(d >= 0 && d <= 1)) throw Error(text("Trainer: ema: expected decays in [0, 1], got ", d));
-    if (!(o.condition_dropout >= 0 && o.condition_dropout <= 1))
-      throw Error(text("Trainer: condition_dropout: expected a number in [0, 1], got ", o.condition_dropout));
-    if (o.max_skipped < 1) throw Error(text("Trainer: max_skipped: expected at least 1, got ", o.max_skipped));
-    if (!(o.clip >= 0)) throw Error(text("Trainer: clip: expected a number >= 0, got ", o.clip));
-    for (const double beta : {o.adamw.beta1, o.adamw.beta2})
-      if (!(beta >= 0 && beta < 1)) throw Error(text("Trainer: adamw: expected betas in [0, 1), got ", beta));
-    for (const double x : {o.adamw.eps, o.adamw.weight_decay})
-      if (!(x >= 0 && std::isfinite(x)))
-        throw Error(text("Trainer: adamw: expected eps and weight_decay >= 0, got ", x));
+  static Options accepted(Options options) {
+    Options o = checked_options(std::move(options));
     if (const auto all = checkpoints_of(o);
         !all.empty()) {  // a run that does not fit is refused before anything is allocated
       typename Core::Module module{};
@@ -300,23 +296,6 @@ class Trainer {
   static std::vector<std::filesystem::path> checkpoints_of(const Options& o) {
     if (o.run.empty()) return {};
     return checkpoints_in(std::filesystem::path(o.run) / "checkpoints");
-  }
-
-  /// @param first number of the batch's first sample in the step  @param may_be_null whether labels may be the null class
-  void check_batch(const MicroBatch<Model>& batch, index_t first, bool may_be_null = false) const {
-    if (batch.images.shape.batch < 1)
-      throw Error(text("Trainer: expected a batch of at least 1 sample, got ", batch.images.shape.batch));
-    if constexpr (Model::Condition::count > 0)
-      if (batch.condition.shape.batch != batch.images.shape.batch)
-        throw Error(text("Trainer: expected a condition for each of ", batch.images.shape.batch, " samples, got ",
-                         batch.condition.shape.batch));
-    if constexpr (requires { Model::Condition::null_class; }) {
-      constexpr index_t n = Model::Condition::null_class;
-      for (index_t b = 0; b < batch.condition.shape.batch; ++b)
-        if (const index_t label = batch.condition.data[b]; label < 0 || label > n || (label == n && !may_be_null))
-          throw Error(text("Trainer: step ", run_.step, ", sample ", first + b, ": expected a label in [0, ", n,
-                           "), got ", label));
-    }
   }
 
   void freeze_parameters() {
@@ -366,8 +345,21 @@ class Trainer {
   }
 
   std::span<W> part(W* buffer, std::string_view name) const {
+    static_assert(B::is_host,
+                  "Trainer: parameter(), ema() and gradient() are views of the host's memory; other backends have "
+                  "parameter_values(), ema_values(), gradient_values(), set_parameter() and set_ema()");
     const ParamInfo& p = engine_.store().find(name);
     return {buffer + p.offset, static_cast<std::size_t>(p.size)};
+  }
+  std::vector<W> values(const W* buffer, std::string_view name) const {
+    return engine_.store().values_of(buffer, engine_.store().find(name));
+  }
+  void set(W* buffer, std::string_view name, std::span<const W> values) {
+    const ParamInfo& p = engine_.store().find(name);
+    if (std::cmp_not_equal(values.size(), p.size))
+      throw Error(text("Trainer: ", name, ": expected ", p.size, " numbers, got ", values.size()));
+    engine_.store().invalidate();
+    backend_.upload(buffer + p.offset, values.data(), values.size_bytes());
   }
 
   Options options_;

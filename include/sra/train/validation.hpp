@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sra/autograd/host.hpp>
 #include <sra/data/batch.hpp>
 #include <sra/ops/reduce.hpp>
 #include <sra/train/engine.hpp>
@@ -84,15 +85,16 @@ class Validator {
       const typename Model::ImageShape shape{batch.images.shape.batch};
       const auto x = make_dense<W>(context, shape).stop_gradient(),
                  noise = make_dense<W>(context, shape).stop_gradient();
-      copy(context, x.value, batch.images);
+      copy_in(context, x.value, batch.images);
       draw_normal(context, noise.value, key, Purpose::noise);
       const auto t = context.template tensor<W>(Shape<dynamic>{shape.batch});
       objective_.draw_times(context, t, key);
       const View<const W, Shape<dynamic>> times = t;
-      const auto velocity = model_(objective_.noised(x, noise, times), times, batch.condition);  // [B, H, W, C]
-      const auto losses = objective_.loss(velocity, x, noise, times);                            // [B]
+      const auto condition = on_device(context, batch.condition);
+      const auto velocity = model_(objective_.noised(x, noise, times), times, condition);  // [B, H, W, C]
+      const auto losses = objective_.loss(velocity, x, noise, times);                      // [B]
       read_.resize(static_cast<std::size_t>(shape.batch));
-      copy(context, dense(read_.data(), losses.value.shape), losses.value);
+      context.backend().download(read_.data(), losses.value.data, read_.size() * sizeof(W));
       for (const W loss : read_) to.push_back(static_cast<double>(loss));
     } catch (...) {
       workspace_.roll_back();

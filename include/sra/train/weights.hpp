@@ -40,12 +40,13 @@ inline std::string differences(const SafeTensors& file, const std::vector<ParamI
   return diff(specs, file, [&](const std::string& name) { return all && name.starts_with(prefix); });
 }
 
-/// Reads the tensors prefix.* of a file that has no differences() into a flat buffer.
-template <class W>
-void read_weights(const SafeTensors& file, const std::vector<ParamInfo>& list, const std::string& prefix, W* to) {
+/// Reads the tensors prefix.* of a file that has no differences() into a flat buffer of a backend, one after the other.
+template <Backend B, class W>
+void read_weights(B& backend, const SafeTensors& file, const std::vector<ParamInfo>& list, const std::string& prefix,
+                  W* to) {
   for (const ParamInfo& p : list) {
     const auto values = file.read<W>(prefix + p.name);
-    std::copy(values.begin(), values.end(), to + p.offset);
+    backend.upload(to + p.offset, values.data(), values.size() * sizeof(W));
   }
 }
 
@@ -67,25 +68,25 @@ class Weights {
   Weights(B& backend, const std::filesystem::path& path) {
     const SafeTensors file(newest(path));
     const std::string prefix = has_prefix(file, "ema.") ? "ema." : has_prefix(file, "model.") ? "model." : "";
-    const index_t size = place(model_);
+    size_ = place(model_);
     const std::vector<ParamInfo> list = parameters_of(model_);
     if (const std::string lines = differences(file, list, prefix, false); !lines.empty())
       throw Error(text("weights: ", path.string(), ": does not fit the model:\n", lines));
-    masters_ = Memory(MemorySource::of(backend), static_cast<std::size_t>(size) * sizeof(W));
-    std::fill_n(masters(), size, W{});
-    read_weights(file, list, prefix, masters());
+    masters_ = Memory(MemorySource::of(backend), static_cast<std::size_t>(size_) * sizeof(W));
+    backend.zero(masters_.data(), masters_.bytes());
+    read_weights(backend, file, list, prefix, masters());
     if constexpr (!std::is_same_v<T, W>) {
-      values_ = Memory(MemorySource::of(backend), static_cast<std::size_t>(size) * sizeof(T));
-      for (index_t i = 0; i < size; ++i) reinterpret_cast<T*>(values_.data())[i] = static_cast<T>(masters()[i]);
+      values_ = Memory(MemorySource::of(backend), static_cast<std::size_t>(size_) * sizeof(T));
+      round_values(backend, reinterpret_cast<T*>(values_.data()), masters(), size_);
     }
   }
 
   const Model& model() const { return model_; }
   ParameterTable<T> table() const {
     if constexpr (std::is_same_v<T, W>)
-      return {masters(), masters(), nullptr, nullptr};
+      return {masters(), masters(), nullptr, nullptr, size_};
     else
-      return {reinterpret_cast<const T*>(values_.data()), masters(), nullptr, nullptr};
+      return {reinterpret_cast<const T*>(values_.data()), masters(), nullptr, nullptr, size_};
   }
 
  private:
@@ -98,6 +99,7 @@ class Weights {
   W* masters() const { return reinterpret_cast<W*>(masters_.data()); }
 
   Model model_{};
+  index_t size_ = 0;
   Memory masters_, values_;
 };
 
