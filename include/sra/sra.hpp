@@ -31,3 +31,6 @@
 #include <sra/ops/slice.hpp>
 #include <sra/ops/softmax.hpp>
 #include <sra/train/trainer.hpp>
+#ifdef __CUDACC__
+#include <sra/cuda/kernels.cuh>
+#endif

@@ -27,7 +27,6 @@ struct CudaOptions {
 /// One device and one stream, in which everything happens in order.  Belongs to one thread.
 class Cuda {
  public:
-  using options_type = CudaOptions;
   static constexpr bool is_host = false;
   static constexpr bool wide_residual = false;
   using sampler_type = float;

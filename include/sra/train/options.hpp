@@ -62,9 +62,10 @@ TrainerOptions<Align, Objective, B> checked_options(TrainerOptions<Align, Object
     throw Error(text("Trainer: condition_dropout: expected a number in [0, 1], got ", o.condition_dropout));
   if (o.max_skipped < 1) throw Error(text("Trainer: max_skipped: expected at least 1, got ", o.max_skipped));
   if (!(o.clip >= 0)) throw Error(text("Trainer: clip: expected a number >= 0, got ", o.clip));
-  for (const double beta : {o.adamw.beta1, o.adamw.beta2})
+  const double betas[] = {o.adamw.beta1, o.adamw.beta2}, others[] = {o.adamw.eps, o.adamw.weight_decay};
+  for (const double beta : betas)
     if (!(beta >= 0 && beta < 1)) throw Error(text("Trainer: adamw: expected betas in [0, 1), got ", beta));
-  for (const double x : {o.adamw.eps, o.adamw.weight_decay})
+  for (const double x : others)
     if (!(x >= 0 && std::isfinite(x))) throw Error(text("Trainer: adamw: expected eps and weight_decay >= 0, got ", x));
   return o;
 }
