@@ -45,11 +45,20 @@ struct IsModuleArray<std::array<M, N>> : std::true_type {};
 template <class P>
 concept Parameter = detail::IsParam<std::remove_cvref_t<P>>::value;
 
+namespace detail {
+
+/// Takes what modules are visited with; nvcc 13.0.88 takes no lambda in a concept.
+struct Visitor {
+  void operator()(const char*, auto&) const {}
+};
+
+}  // namespace detail
+
 /// A module: plain structure with `static void visit(auto& self, auto&& f)` that calls f(name, field) for every parameter and
 /// sub-module, in PyTorch's order and under PyTorch's names.
 template <class M>
 concept Module = requires(M& m) {
-  std::remove_cvref_t<M>::visit(m, [](const char*, auto&) {});
+  std::remove_cvref_t<M>::visit(m, detail::Visitor{});
 };
 
 namespace detail {

@@ -27,11 +27,11 @@ inline bool tiles_are_emulated = false;
 inline bool has_tiles() {
 #if defined(__x86_64__) && defined(__linux__)
   static const bool has = [] {
-    std::uint32_t a = 7, b = 0, c = 0, d = 0;
+    [[maybe_unused]] std::uint32_t a = 7, b = 0, c = 0, d = 0;
     asm volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
     constexpr std::uint32_t amx_bf16 = 1u << 22, amx_tile = 1u << 24;
     if ((d & amx_bf16) == 0 || (d & amx_tile) == 0) return false;
-    std::uint32_t low = 0, high = 0;
+    [[maybe_unused]] std::uint32_t low = 0, high = 0;
     asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     constexpr std::uint32_t tile_state = 3u << 17;  // configuration and data
     if ((low & tile_state) != tile_state) return false;
