@@ -14,30 +14,34 @@ namespace sra::cuda {
 
 namespace detail {
 
-/// A row in the registers of a warp: lane l holds pieces l, l + 32, … of N numbers.  Rows too long for that are read again.
-template <int N, index_t Width, class W>
+/// A row in the registers of a warp, as it is in memory: lane l holds pieces l, l + 32, … of N numbers.  Rows too long for
+/// that are read again.
+template <int N, index_t Width, class T>
 struct WarpRow {
   static constexpr index_t pieces = Width / N;
   static constexpr int each = static_cast<int>((pieces + arch::warp_size - 1) / arch::warp_size);
   static constexpr bool kept = each * N <= 48;
 
-  W number[kept ? each : 1][N] = {};
+  Vector<T, N> piece[kept ? each : 1] = {};
 
   /// The first column of piece k of this lane, or -1.
   static SRA_DEVICE index_t column(int k) {
     const index_t piece = arch::thread() % arch::warp_size + index_t{k} * arch::warp_size;
     return piece < pieces ? piece * N : -1;
   }
-  template <class T>
-  SRA_DEVICE void keep(int k, const T* row, index_t i) {
-    if constexpr (kept) load(number[k], row + i);
+  /// Piece k, which begins at column i, read for the first time.
+  template <class W>
+  SRA_DEVICE void read(W (&to)[N], int k, const T* row, index_t i) {
+    if constexpr (kept) piece[k] = *reinterpret_cast<const Vector<T, N>*>(row + i);
+    again(to, k, row, i);
   }
-  /// Piece k, which begins at column i.
-  template <class T>
-  SRA_DEVICE W (&at(int k, const T* row, index_t i))[N] {
-    if constexpr (kept) return number[k];
-    load(number[0], row + i);
-    return number[0];
+  template <class W>
+  SRA_DEVICE void again(W (&to)[N], int k, const T* row, index_t i) const {
+    if constexpr (kept) {
+      for (int j = 0; j < N; ++j) to[j] = number_cast<W>(piece[k].x[j]);
+    } else {
+      load(to, row + i);
+    }
   }
 };
 
@@ -45,7 +49,7 @@ struct WarpRow {
 template <int N, class T, class TX, class S, class W, class Shift, class Scale>
 struct NormRows {
   static constexpr int threads = 256, warps = threads / arch::warp_size;
-  using Row = WarpRow<N, S::width, W>;
+  using Row = WarpRow<N, S::width, TX>;
 
   View<T, S> y;
   W* stats;
@@ -66,29 +70,33 @@ struct NormRows {
     Row held;
     TX* const in = x.row(b, r);
     W sum = 0;
+    SRA_UNROLL
     for (int k = 0; k < Row::each; ++k) {
       const index_t i = Row::column(k);
       if (i < 0) continue;
       if (branch.y.data) add_branch(b, r, i);
-      held.keep(k, in, i);
-      const auto& v = held.at(k, in, i);
+      W v[N];
+      held.read(v, k, in, i);
       for (int j = 0; j < N; ++j) sum += v[j];
     }
     const W mean = warp_sum(sum) / W(S::width);
     W squares = 0;
+    SRA_UNROLL
     for (int k = 0; k < Row::each; ++k) {
       const index_t i = Row::column(k);
       if (i < 0) continue;
-      const auto& v = held.at(k, in, i);
+      W v[N];
+      held.again(v, k, in, i);
       for (int j = 0; j < N; ++j) squares += (v[j] - mean) * (v[j] - mean);
     }
     const W rstd = W(1) / std::sqrt(warp_sum(squares) / W(S::width) + eps);
     if (arch::thread() % arch::warp_size == 0) stats[2 * row] = mean, stats[2 * row + 1] = rstd;
+    SRA_UNROLL
     for (int k = 0; k < Row::each; ++k) {
       const index_t i = Row::column(k);
       if (i < 0) continue;
-      const auto& v = held.at(k, in, i);
-      W a[N], c[N], out[N];
+      W v[N], a[N], c[N], out[N];
+      held.again(v, k, in, i);
       load_leaf(a, scale, b, r, i);
       load_leaf(c, shift, b, r, i);
       for (int j = 0; j < N; ++j) out[j] = (v[j] - mean) * rstd * (one + a[j]) + c[j];
@@ -145,7 +153,8 @@ template <int N, int Warps, class T, class TX, class S, class W, class Scale, cl
 struct NormBackward {
   static constexpr int threads = Warps * arch::warp_size;
   static constexpr index_t D = S::width;
-  using Row = WarpRow<N, D, W>;
+  using Up = WarpRow<N, D, T>;
+  using In = WarpRow<N, D, TX>;
 
   View<const T, S> dy;
   const W* stats;
@@ -183,15 +192,16 @@ struct NormBackward {
     if constexpr (Scale::broadcast == Broadcast::grouped) sums += scale.group.row(b, 0)[r] * norm_sums * D;
     const T* const up = dy.row(b, r);
     const TX* const in = x.row(b, r);
-    Row ups, ins;
+    Up ups;
+    In ins;
     W a = 0, c = 0;
-    for (int k = 0; k < Row::each; ++k) {
-      const index_t i = Row::column(k);
+    SRA_UNROLL
+    for (int k = 0; k < Up::each; ++k) {
+      const index_t i = Up::column(k);
       if (i < 0) continue;
-      ups.keep(k, up, i);
-      ins.keep(k, in, i);
-      const auto &u = ups.at(k, up, i), &v = ins.at(k, in, i);
-      W factor[N], product[N];
+      W u[N], v[N], factor[N], product[N];
+      ups.read(u, k, up, i);
+      ins.read(v, k, in, i);
       load_leaf(factor, scale, b, r, i);
       for (int j = 0; j < N; ++j) {
         const W n = (v[j] - mean) * rstd, dn = u[j] * (one + factor[j]);
@@ -205,11 +215,13 @@ struct NormBackward {
     a = warp_sum(a) / W(D);
     c = warp_sum(c) / W(D);
     if (!dx) return;
-    for (int k = 0; k < Row::each; ++k) {
-      const index_t i = Row::column(k);
+    SRA_UNROLL
+    for (int k = 0; k < Up::each; ++k) {
+      const index_t i = Up::column(k);
       if (i < 0) continue;
-      const auto &u = ups.at(k, up, i), &v = ins.at(k, in, i);
-      W factor[N], d[N];
+      W u[N], v[N], factor[N], d[N];
+      ups.again(u, k, up, i);
+      ins.again(v, k, in, i);
       load_leaf(factor, scale, b, r, i);
       for (int j = 0; j < N; ++j) d[j] = rstd * (u[j] * (one + factor[j]) - a - (v[j] - mean) * rstd * c);
       if (dx.mode == GradMode::accumulate) {

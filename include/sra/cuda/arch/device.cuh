@@ -8,6 +8,8 @@
 
 /// Marks functions of kernels.  Tests compile kernels with headers of the same names that run on the host.
 #define SRA_DEVICE __device__ __forceinline__
+/// Before a loop whose trip count is a constant and whose body indexes registers.
+#define SRA_UNROLL _Pragma("unroll")
 
 namespace sra::arch {
 

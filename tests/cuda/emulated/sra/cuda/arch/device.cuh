@@ -10,6 +10,7 @@
 #include <cstddef>
 
 #define SRA_DEVICE inline
+#define SRA_UNROLL
 
 namespace sra::arch {
 
