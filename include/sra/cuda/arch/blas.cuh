@@ -189,7 +189,8 @@ inline std::vector<Algorithm> Product::candidates(Blas& blas, int most, std::siz
                           CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
     detail::check(cublasLtMatmulPreferenceSetAttribute(p, what, &alignment, sizeof alignment),
                   "cublasLtMatmulPreferenceSetAttribute");
-  struct Result : cublasLtMatmulHeuristicResult_t {};  // nvcc 13.0.88 ends with an internal error at a vector of the base
+  // nvcc 13.0.88 ends with an internal error at a vector of the base.
+  struct Result : cublasLtMatmulHeuristicResult_t {};
   std::vector<Result> results(static_cast<std::size_t>(most));
   int found = 0;
   const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(blas.get(), description_.get(), a_.get(), b_.get(),
