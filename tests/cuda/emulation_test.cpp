@@ -43,6 +43,7 @@ int* ints() { return reinterpret_cast<int*>(arch::shared_memory()); }
 BOOST_AUTO_TEST_CASE(every_thread_of_every_block_runs_once) {
   std::vector<int> count(3 * 64);
   run(3, 0, [c = count.data()] {
+    const arch::emulated::Unwatched unwatched;
     BOOST_TEST(arch::blocks() == 3);
     BOOST_TEST(arch::threads() == 64);
     ++c[arch::block() * 64 + arch::thread()];
@@ -64,7 +65,10 @@ BOOST_AUTO_TEST_CASE(after_a_barrier_all_see_what_was_written) {
 }
 
 BOOST_AUTO_TEST_CASE(shared_memory_begins_as_nan) {
-  run<32>(1, 4, [] { BOOST_TEST(ints()[0] == -1); });
+  run<32>(1, 4, [] {
+    const arch::emulated::Unwatched unwatched;
+    BOOST_TEST(ints()[0] == -1);
+  });
 }
 
 BOOST_AUTO_TEST_CASE(lanes_exchange_within_their_warp) {
@@ -164,6 +168,7 @@ BOOST_AUTO_TEST_CASE(transposed_loads_exchange_rows_and_columns) {
     arch::load_matrices(plain, m + arch::thread() * 8);
     arch::load_matrices<4, true>(transposed, m + arch::thread() * 8);
     const int row = arch::thread() / 4, column = arch::thread() % 4 * 2;
+    const arch::emulated::Unwatched unwatched;
     for (int k = 0; k < 4; ++k)
       for (int i = 0; i < 2; ++i) {
         BOOST_TEST(arch::emulated::element(plain[k], i) == static_cast<float>(64 * k + 8 * row + column + i));

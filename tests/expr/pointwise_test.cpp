@@ -80,8 +80,8 @@ constexpr Groups group_of_token{0, 1, 1, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0, 1, 0};  /
 
 template <index_t G>
 constexpr auto per_group = [](auto x, auto values) {
-  static constexpr Groups one_group{};
-  const auto map = dense((G == 1 ? one_group : group_of_token).data(), Shape<dynamic, 5>{3});
+  static const Shared<std::int32_t> one_group(15), two_groups(group_of_token.begin(), group_of_token.end());
+  const auto map = dense((G == 1 ? one_group : two_groups).data(), Shape<dynamic, 5>{3});
   return mixed(x, grouped(values, map));
 };
 /// What grouped operands mean: the row of each token's group.

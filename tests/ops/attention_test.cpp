@@ -43,8 +43,8 @@ constexpr auto definition = [](auto q, auto k, auto v) { return heads_apart<Head
 /// The group of every token: 0, 1 or 2, other ones in every sample.
 template <index_t T>
 View<const std::int32_t, Shape<dynamic, T>> groups(index_t batch) {
-  static const std::vector<std::int32_t> map = [] {
-    std::vector<std::int32_t> m;
+  static const Shared<std::int32_t> map = [] {
+    Shared<std::int32_t> m;
     for (index_t i = 0; i < 4 * T; ++i) m.push_back(static_cast<std::int32_t>((i * i + i / T) % 3));
     return m;
   }();
@@ -103,7 +103,7 @@ constexpr auto unpacked = [](auto qkv) {
 
 }  // namespace
 
-BOOST_AUTO_TEST_SUITE(attention)
+BOOST_AUTO_TEST_SUITE(attention_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_shape([](auto heads, const Accuracy& accuracy, const auto& q, const auto& k, const auto& v) {

@@ -46,7 +46,7 @@ void each_case(auto check) {
 
 }  // namespace
 
-BOOST_AUTO_TEST_SUITE(concat)
+BOOST_AUTO_TEST_SUITE(concat_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_case([](auto op, auto definition, const auto&... x) { agrees_with_formula(op, definition, exact, x...); });

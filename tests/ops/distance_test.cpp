@@ -60,7 +60,7 @@ void each_shape(auto check) {
 
 }  // namespace
 
-BOOST_AUTO_TEST_SUITE(distance)
+BOOST_AUTO_TEST_SUITE(distance_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_shape([](const Accuracy& accuracy, const auto& a, const auto& b) {

@@ -36,7 +36,7 @@ void each_size(auto check) {
 
 }  // namespace
 
-BOOST_AUTO_TEST_SUITE(feed_forward)
+BOOST_AUTO_TEST_SUITE(feed_forward_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_size([](const Accuracy& accuracy, const auto&... operands) {

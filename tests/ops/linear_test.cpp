@@ -133,7 +133,7 @@ void bank_is_layers(index_t batch, const std::vector<index_t>& used) {
 
 }  // namespace
 
-BOOST_AUTO_TEST_SUITE(linear)
+BOOST_AUTO_TEST_SUITE(linear_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_shape([](const Accuracy& accuracy, const auto& x, const auto& w, const auto& b) {

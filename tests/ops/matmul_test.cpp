@@ -55,7 +55,7 @@ void each_shape_nt(auto check) {
 
 }  // namespace
 
-BOOST_AUTO_TEST_SUITE(matmul)
+BOOST_AUTO_TEST_SUITE(matmul_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_shape([](const Accuracy& accuracy, const auto& a, const auto& b) {

@@ -28,8 +28,8 @@ constexpr auto affine_eps = [](auto x, auto weight, auto bias) { return affine_n
 /// The group of every token: other tokens in every sample, neighbours differ.
 template <index_t T, index_t G>
 View<const std::int32_t, Shape<dynamic, T>> groups(index_t batch) {
-  static const std::vector<std::int32_t> map = [] {
-    std::vector<std::int32_t> m;
+  static const Shared<std::int32_t> map = [] {
+    Shared<std::int32_t> m;
     for (index_t b = 0; b < 8; ++b)
       for (index_t t = 0; t < T; ++t) m.push_back(static_cast<std::int32_t>((t * 5 + b) % G));
     return m;
@@ -146,7 +146,7 @@ void each_affine_shape(auto check) {
 
 }  // namespace
 
-BOOST_AUTO_TEST_SUITE(norm)
+BOOST_AUTO_TEST_SUITE(norm_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_shape([](const Accuracy& accuracy, const auto& x, const auto& shift, const auto& scale) {

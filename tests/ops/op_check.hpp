@@ -8,7 +8,8 @@
 #include <sra/cpu/pointwise.hpp>
 #include <sra/expr/pointwise.hpp>
 
-#if __has_include(<sra/cuda/arch/block.hpp>)  // the arch headers that run kernels on the host
+#if __has_include( \
+    <sra/cuda/arch/block.hpp>) || __has_include(<cuda_runtime.h>)  // kernels run on the host, or on a GPU
 #include <sra/cuda/kernels.cuh>
 #define SRA_OP_CHECK_CUDA 1
 #endif
@@ -18,6 +19,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <string>
@@ -111,14 +114,63 @@ inline double output_weight(const Rng& rng, index_t i) {
   return number_cast<double>(bf16(rng.normal(static_cast<std::uint64_t>(i))));
 }
 
+#ifdef SRA_OP_CHECK_CUDA
+/// Ends a program that needs a device where there is none, as skipped.
+struct NeedsDevice {
+  NeedsDevice() {
+    if (arch::device_count() > 0) return;
+    std::puts("skipped: no device");
+    std::exit(77);
+  }
+};
+BOOST_TEST_GLOBAL_FIXTURE(NeedsDevice);
+
+/// Memory that test and kernels use by turns.
+struct SharedMemory {
+  static void* allocate(void*, std::size_t n) { return arch::allocate_managed(n); }
+  static void release(void*, void* p, std::size_t) { arch::release(p); }
+};
+template <class T>
+struct SharedAllocator {
+  using value_type = T;
+  SharedAllocator() = default;
+  template <class U>
+  SharedAllocator(const SharedAllocator<U>&) {}
+  T* allocate(std::size_t n) { return static_cast<T*>(arch::allocate_managed(n * sizeof(T))); }
+  void deallocate(T* p, std::size_t) { arch::release(p); }
+  bool operator==(const SharedAllocator&) const = default;
+};
+/// Numbers that kernels of every backend may read.
+template <class T>
+using Shared = std::vector<T, SharedAllocator<T>>;
+#else
+template <class T>
+using Shared = std::vector<T>;
+#endif
+
+template <class B>
+auto standard_options() {
+  if constexpr (std::is_same_v<B, Cpu>) return backend::CpuOptions{.threads = 2};
+#ifdef SRA_OP_CHECK_CUDA
+  else
+    return CudaOptions{.memory = {nullptr, &SharedMemory::allocate, &SharedMemory::release}};
+#endif
+}
+
+/// Waits until the host may read what was computed.
+template <class B>
+void wait_for(B& backend) {
+  if constexpr (!B::is_host) backend.wait();
+}
+
 /// A backend with a workspace on which ops run again and again.
 template <class T, class B = Cpu>
 class Machine {
  public:
   using Context = Recording<B, T>;
 
-  Machine() requires std::is_same_v<B, Cpu> : Machine(backend::CpuOptions{.threads = 2}) {}
-  explicit Machine(const auto&... options) : backend_(options...), workspace_(backend_) {}
+  explicit Machine(decltype(standard_options<B>()) options = standard_options<B>())
+      : backend_(options), workspace_(backend_) {}
   B& cpu() { return backend_; }
 
   /// Calls the op once per seed, in one step, and differentiates the sum of Σ w y over the calls, w drawn from the
@@ -133,10 +185,12 @@ class Machine {
     leaves.apply([&](const auto&... leaf) {
       for (const std::uint64_t seed : seeds) {
         const auto y = eval(op(leaf.var...));
+        wait_for(backend_);
         out.y = read(y.value);
         put_weights(y, seed);
       }
       context.tape().unwind(context);
+      wait_for(backend_);
       (out.gradients.push_back(leaf.gradient()), ...);
     });
     workspace_.roll_back();
@@ -148,7 +202,11 @@ class Machine {
   std::vector<double> value(const Op& op, const Argument<S>&... operands) {
     Context context(workspace_, {});
     const Pack<Leaf<S>...> leaves{{{Leaf<S>(context, operands, true)}...}};
-    const auto y = leaves.apply([&](const auto&... leaf) { return read(eval(op(leaf.var...)).value); });
+    const auto y = leaves.apply([&](const auto&... leaf) {
+      const auto result = eval(op(leaf.var...));
+      wait_for(backend_);
+      return read(result.value);
+    });
     workspace_.roll_back();
     return y;
   }
@@ -158,7 +216,7 @@ class Machine {
   template <class S>
   struct Leaf {
     using E = element_t<Context, S>;
-    std::vector<E> memory, gradient_memory;
+    Shared<E> memory, gradient_memory;
     std::vector<unsigned char> state;
     Var<E, S, Context> var;
 
@@ -207,9 +265,10 @@ class Machine {
   }
 
   template <class Y>
-  static void put_weights(const Y& y, std::uint64_t seed) {
+  void put_weights(const Y& y, std::uint64_t seed) {
     const auto dy = y.grad();
     if (!dy) return;
+    wait_for(backend_);
     const Rng rng(seed, Purpose::user, 1, 0);
     for (index_t r = 0; r < dy.to.shape.rows(); ++r)
       for (index_t i = 0; i < Y::shape::width; ++i) {

@@ -83,7 +83,7 @@ void each_op(auto check) {
 
 }  // namespace
 
-BOOST_AUTO_TEST_SUITE(patch)
+BOOST_AUTO_TEST_SUITE(patch_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_op([](auto op, auto formula, const auto& x) { agrees_with_formula(op, formula, exact, x); });

@@ -80,7 +80,7 @@ void each_expression(auto check) {
 
 }  // namespace
 
-BOOST_AUTO_TEST_SUITE(reduce)
+BOOST_AUTO_TEST_SUITE(reduce_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_case([](auto op, auto definition, const auto& accuracy, const auto& x) {

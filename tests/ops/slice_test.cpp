@@ -49,7 +49,7 @@ constexpr auto overlapping = [](auto x) {
 
 }  // namespace
 
-BOOST_AUTO_TEST_SUITE(slice)
+BOOST_AUTO_TEST_SUITE(slice_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_case([](auto op, auto definition, const auto& x) { agrees_with_formula(op, definition, exact, x); });

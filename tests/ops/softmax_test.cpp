@@ -26,7 +26,7 @@ void each_shape(auto check) {
 
 }  // namespace
 
-BOOST_AUTO_TEST_SUITE(softmax)
+BOOST_AUTO_TEST_SUITE(softmax_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_shape([](const Accuracy& accuracy, const auto& x) {

@@ -45,7 +45,7 @@ void each_shape(auto check) {
 
 }  // namespace
 
-BOOST_AUTO_TEST_SUITE(split)
+BOOST_AUTO_TEST_SUITE(split_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_shape([](const auto& x) {

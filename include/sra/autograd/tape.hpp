@@ -24,13 +24,11 @@ struct Slot {
 enum ParameterState : unsigned char { unwritten = 0, written = 1, frozen = 2 };
 
 /// Host memory for records.
-inline MemorySource host_memory() {
-  struct Host {  // nvcc 13.0.88 loses the parameter types of lambdas that do this
-    static void* allocate(void*, std::size_t n) { return ::operator new (n, std::align_val_t{alignment_bytes}); }
-    static void release(void*, void* p, std::size_t) { ::operator delete (p, std::align_val_t{alignment_bytes}); }
-  };
-  return {nullptr, Host::allocate, Host::release};
-}
+struct HostMemory {
+  static void* allocate(void*, std::size_t n) { return ::operator new (n, std::align_val_t{alignment_bytes}); }
+  static void release(void*, void* p, std::size_t) { ::operator delete (p, std::align_val_t{alignment_bytes}); }
+  static MemorySource source() { return {nullptr, &allocate, &release}; }
+};
 
 /// Records of what was computed, in order.  A record is a lambda that captures what it keeps alive: views, slots and
 /// numbers.  It is called with the context once everything newer has been called.
@@ -98,7 +96,7 @@ class Tape {
   }
   [[gnu::noinline]] void* take(std::size_t bytes) { return store_.take(bytes); }
 
-  Arena store_{host_memory(), "tape"};
+  Arena store_{HostMemory::source(), "tape"};
   Record* head_ = nullptr;
   int size_ = 0;
 };

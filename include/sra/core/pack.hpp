@@ -20,7 +20,7 @@ template <class Indices, class... V>
 struct PackOf;
 template <std::size_t... I, class... V>
 struct PackOf<std::index_sequence<I...>, V...> : PackItem<I, V>... {
-  SRA_FN constexpr decltype(auto) apply(auto&& f) const { return f(static_cast<const PackItem<I, V>&>(*this).item...); }
+  constexpr decltype(auto) apply(auto&& f) const { return f(static_cast<const PackItem<I, V>&>(*this).item...); }
 };
 
 }  // namespace detail
@@ -32,7 +32,7 @@ struct Pack : detail::PackOf<std::index_sequence_for<V...>, V...> {};
 
 /// Makes a Pack of copies.
 template <class... V>
-SRA_FN constexpr Pack<V...> pack(V... v) {
+constexpr Pack<V...> pack(V... v) {
   return {{{v}...}};
 }
 

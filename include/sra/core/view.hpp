@@ -49,9 +49,9 @@ struct View {
   /// Whether the elements lie one after the other without gaps.
   SRA_FN constexpr bool contiguous() const { return uniform() && (shape.rows() <= 1 || row_stride() == S::width); }
 
-  SRA_FN constexpr operator View<const T, S>() const requires(!std::is_const_v<T>) {
-    return {data, shape, pitch, stride};
-  }
+  template <class U>
+    requires(std::is_same_v<U, const T> && !std::is_const_v<T>)
+  SRA_FN constexpr operator View<U, S>() const { return {data, shape, pitch, stride}; }
 };
 
 /// A view of memory without gaps.

@@ -27,7 +27,9 @@ struct Matrix {
   T* at(index_t i, index_t j) const { return data + i * row_stride + j * column_stride; }
   /// The same elements with rows and columns exchanged.
   Matrix transposed() const { return {data, columns, rows, column_stride, row_stride}; }
-  operator Matrix<const T>() const requires(!std::is_const_v<T>) {
+  template <class U>
+    requires(std::is_same_v<U, const T> && !std::is_const_v<T>)
+  operator Matrix<U>() const {
     return {data, rows, columns, row_stride, column_stride};
   }
 };

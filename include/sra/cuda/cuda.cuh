@@ -12,7 +12,7 @@
 #include <cstddef>
 #include <string>
 
-namespace sra::backend {
+namespace sra::cuda {
 
 /// What may be chosen about the CUDA backend.
 struct CudaOptions {
@@ -20,13 +20,14 @@ struct CudaOptions {
   arch::Stream stream = nullptr;  ///< of the caller, who destroys it after the backend; null: one of its own
   MemorySource memory{};          ///< of the caller: device memory on multiples of 256 bytes; empty: the runtime's
   std::size_t workspace = std::size_t{32} << 20;  ///< bytes that matrix products may use
-  int candidates = 8;      ///< algorithms that are timed for each new product; 1: the library's first choice
-  std::string algorithms;  ///< file in which measured algorithms are kept; "": none
+  int candidates = 8;        ///< algorithms that are timed for each new product; 1: the library's first choice
+  std::string algorithms{};  ///< file in which measured algorithms are kept; "": none
 };
 
 /// One device and one stream, in which everything happens in order.  Belongs to one thread.
 class Cuda {
  public:
+  using options_type = CudaOptions;
   static constexpr bool is_host = false;
 
   /// @throws Error if there is no such device
@@ -102,8 +103,9 @@ class Cuda {
   Products products_;
 };
 
-}  // namespace sra::backend
+}  // namespace sra::cuda
 
 namespace sra {
-using backend::Cuda;
+using cuda::Cuda;
+using cuda::CudaOptions;
 }  // namespace sra

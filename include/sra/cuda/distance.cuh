@@ -7,7 +7,7 @@
 #include <sra/cuda/rows.cuh>
 #include <sra/expr/maths.hpp>
 
-namespace sra::backend {
+namespace sra::cuda {
 
 namespace detail {
 
@@ -150,4 +150,4 @@ void cosine_backward(C& context, View<const W, R> dy, W* stats, View<A, S> a, Vi
   });
 }
 
-}  // namespace sra::backend
+}  // namespace sra::cuda

@@ -8,7 +8,7 @@
 #include <cmath>
 #include <cstdint>
 
-namespace sra::backend {
+namespace sra::cuda {
 
 namespace detail {
 
@@ -33,7 +33,7 @@ struct DrawTimes {
   SRA_DEVICE void operator()(index_t b) const {
     const Rng rng = key.rng(Purpose::time, b);
     t.data[b] = uniform ? static_cast<W>(rng.uniform(0))
-                        : static_cast<W>(static_cast<float>(Path::time_of(exp(rng.normal_double(0)))));
+                        : static_cast<W>(static_cast<float>(Path::time_of(std::exp(rng.normal_double(0)))));
   }
 };
 
@@ -144,4 +144,4 @@ void path_coefficients(C& context, View<W, Shape<dynamic>> alpha, View<W, Shape<
   });
 }
 
-}  // namespace sra::backend
+}  // namespace sra::cuda

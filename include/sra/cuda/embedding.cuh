@@ -7,7 +7,7 @@
 #include <cmath>
 #include <cstdint>
 
-namespace sra::backend {
+namespace sra::cuda {
 
 namespace detail {
 
@@ -54,10 +54,10 @@ struct TimeFeatures {
     constexpr index_t half = Y::width / 2;
     const index_t b = at / half, k = at % half;
     const float exponent = -9.210340371976184f * static_cast<float>(k) / static_cast<float>(half);
-    const float f = static_cast<float>(exp(static_cast<double>(exponent)));
+    const float f = static_cast<float>(std::exp(static_cast<double>(exponent)));
     const double angle = static_cast<double>(t.data[b] * static_cast<W>(f));
-    y.row(b)[k] = number_cast<T>(cos(angle));
-    y.row(b)[half + k] = number_cast<T>(sin(angle));
+    y.row(b)[k] = number_cast<T>(std::cos(angle));
+    y.row(b)[half + k] = number_cast<T>(std::sin(angle));
   }
 };
 
@@ -91,4 +91,4 @@ void time_features_forward(C& context, View<T, Y> y, View<const W, Shape<dynamic
   });
 }
 
-}  // namespace sra::backend
+}  // namespace sra::cuda

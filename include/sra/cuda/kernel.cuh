@@ -14,7 +14,7 @@
 #include <cstdint>
 #include <type_traits>
 
-namespace sra::backend {
+namespace sra::cuda {
 
 /// N neighbouring numbers that one load fetches, or two of 16 bytes.
 template <class T, int N>
@@ -58,15 +58,6 @@ bool takes_vectors(const View<T, S>& v) {
          reinterpret_cast<std::uintptr_t>(v.data) % bytes == 0;
 }
 
-/// Calls f.template operator()<N>() with N = Most if rows of S and all these operands may be read in vectors of that many
-/// numbers, else with N = 1.  What an operand is, takes_vectors<N>(operand) says.
-template <int Most, class S, class F, class... Operand>
-void with_vectors(const F& f, const Operand&... operand) {
-  if constexpr (S::width % Most == 0)
-    if ((takes_vectors<Most>(operand) && ...)) return f.template operator()<Most>();
-  f.template operator()<1>();
-}
-
 /// The sum of x over `Lanes` neighbouring lanes, in all of them; the same order of additions everywhere.
 template <int Lanes = arch::warp_size, class T>
 SRA_DEVICE T warp_sum(T x) {
@@ -106,4 +97,4 @@ void for_each(Cuda& cuda, index_t count, const F& f) {
   arch::launch_kernel(cuda.stream(), std::min(most, (count + threads - 1) / threads), 0, ForEach<F>{f, count});
 }
 
-}  // namespace sra::backend
+}  // namespace sra::cuda

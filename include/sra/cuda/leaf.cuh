@@ -8,10 +8,11 @@
 
 #include <type_traits>
 
-namespace sra::backend {
+namespace sra::cuda {
 
 using sra::detail::BranchView;
 using sra::detail::ConstantView;
+using sra::detail::LeafView;
 using sra::detail::NoGrad;
 
 /// Columns [i, i + N) of the leaf's row for row r of sample b.
@@ -48,6 +49,15 @@ bool takes_vectors(const Grad<T, S>& grad) {
   return !grad || S::width == 1 || takes_vectors<N>(grad.to);
 }
 
+/// Calls f.template operator()<N>() with N = Most if rows of S and all these operands may be read in vectors of that many
+/// numbers, else with N = 1.  What an operand is, takes_vectors<N>(operand) says.
+template <int Most, class S, class F, class... Operand>
+void with_vectors(const F& f, const Operand&... operand) {
+  if constexpr (S::width % Most == 0)
+    if ((takes_vectors<Most>(operand) && ...)) return f.template operator()<Most>();
+  f.template operator()<1>();
+}
+
 /// What a view occupies, in bytes; an operand; what writing a gradient, or adding to it, moves.
 template <class V>
 double view_bytes(const V& view) {
@@ -68,4 +78,4 @@ double grad_bytes(const G& grad) {
     return grad ? view_bytes(grad.to) * (grad.mode == GradMode::accumulate ? 2 : 1) : 0;
 }
 
-}  // namespace sra::backend
+}  // namespace sra::cuda

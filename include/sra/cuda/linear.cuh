@@ -10,7 +10,7 @@
 
 #include <type_traits>
 
-namespace sra::backend {
+namespace sra::cuda {
 
 namespace detail {
 
@@ -194,7 +194,8 @@ void linear_gelu_forward(C& context, View<TY, Y> y, View<TY, Y> u, View<TX, X> x
     if (cuda.products().supports(fused, o)) return cuda.products().run(fused, o);
     auto plain = key;
     plain.c = detail::columns_of("linear_gelu", u);
-    cuda.products().run(plain, {.a = w.data, .b = input.data, .c = u.data});
+    o = {.a = w.data, .b = input.data, .c = u.data};
+    cuda.products().run(plain, o);
     for_each(cuda, y.shape.size(), detail::BiasAfter<TY, Y>{u, y, b});
   });
   context.workspace().activations.pop(before);
@@ -256,8 +257,8 @@ void linear_backward(C& context, View<const TY, Y> dy, View<TX, X> x, View<const
                                  .a = detail::columns_of_weight(w),
                                  .b = columns,
                                  .c = detail::columns_of("linear", dx.to)};
-    launch(context, "linear_backward_input", cost,
-           [&](Cuda& cuda) { cuda.products().run(key, {.a = w.data, .b = up.data, .c = dx.to.data}); });
+    const detail::ProductOperands o{.a = w.data, .b = up.data, .c = dx.to.data};
+    launch(context, "linear_backward_input", cost, [&](Cuda& cuda) { cuda.products().run(key, o); });
   }
   bool has_bias = false;
   if (dw) {
@@ -286,4 +287,4 @@ void linear_backward(C& context, View<const TY, Y> dy, View<TX, X> x, View<const
   context.workspace().activations.pop(before);
 }
 
-}  // namespace sra::backend
+}  // namespace sra::cuda

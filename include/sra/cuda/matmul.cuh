@@ -4,7 +4,7 @@
 
 #include <sra/cuda/linear.cuh>
 
-namespace sra::backend {
+namespace sra::cuda {
 
 /// y = a b or y += a b or nothing, sample by sample, a and b each taken as they are or transposed.  Sums in float.
 /// @param y [B, M, N]  @param a [B, M, K] or transposed [B, K, M]  @param b [B, K, N] or transposed [B, N, K]
@@ -27,8 +27,9 @@ void batched_product(C& context, Grad<T, S> y, View<A, SA> a, View<B, SB> b) {
                                .b = matrix(a),
                                .c = matrix(y.to),
                                .batch = samples};
+  const detail::ProductOperands o{.a = b.data, .b = a.data, .c = y.to.data};
   launch(context, "batched_product", {bytes, 2.0 * double(samples) * double(m) * double(n) * double(k)},
-         [&](Cuda& cuda) { cuda.products().run(key, {.a = b.data, .b = a.data, .c = y.to.data}); });
+         [&](Cuda& cuda) { cuda.products().run(key, o); });
 }
 
-}  // namespace sra::backend
+}  // namespace sra::cuda

@@ -2,12 +2,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <sra/cuda/kernel.cuh>
+#include <sra/cuda/leaf.cuh>
 
 #include <cstddef>
 #include <type_traits>
 
-namespace sra::backend {
+namespace sra::cuda {
 
 /// Zeroes memory.
 template <ContextOn<Cuda> C>
@@ -91,4 +91,4 @@ void copy_to_host(C& context, View<T, S> y, View<const T, S> x) {
   });
 }
 
-}  // namespace sra::backend
+}  // namespace sra::cuda

@@ -6,10 +6,11 @@
 #include <sra/cuda/leaf.cuh>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <type_traits>
 
-namespace sra::backend {
+namespace sra::cuda {
 
 namespace detail {
 
@@ -20,7 +21,7 @@ struct WarpRow {
   static constexpr int each = static_cast<int>((pieces + arch::warp_size - 1) / arch::warp_size);
   static constexpr bool kept = each * N <= 48;
 
-  W number[kept ? each : 1][N];
+  W number[kept ? each : 1][N] = {};
 
   /// The first column of piece k of this lane, or -1.
   static SRA_DEVICE index_t column(int k) {
@@ -81,7 +82,7 @@ struct NormRows {
       const auto& v = held.at(k, in, i);
       for (int j = 0; j < N; ++j) squares += (v[j] - mean) * (v[j] - mean);
     }
-    const W rstd = W(1) / sqrtf(warp_sum(squares) / W(S::width) + eps);
+    const W rstd = W(1) / std::sqrt(warp_sum(squares) / W(S::width) + eps);
     if (arch::thread() % arch::warp_size == 0) stats[2 * row] = mean, stats[2 * row + 1] = rstd;
     for (int k = 0; k < Row::each; ++k) {
       const index_t i = Row::column(k);
@@ -136,7 +137,7 @@ constexpr int norm_warps(index_t sums) {
   return static_cast<int>(std::clamp<index_t>(100 * 1024 / (sums * index_t{sizeof(float)}), 1, 8));
 }
 /// Whether the sums of one warp fit into shared memory; otherwise it keeps them where they go.
-constexpr bool norm_sums_shared(index_t sums) { return sums * index_t{sizeof(float)} <= 220 * 1024; }
+SRA_FN constexpr bool norm_sums_shared(index_t sums) { return sums * index_t{sizeof(float)} <= 220 * 1024; }
 
 /// Gradients of rows, a block for rows_each rows of one sample, a warp a row; every warp adds up its own rows in order, then
 /// the block its warps: partial[block] = [groups, 3, D].
@@ -307,4 +308,4 @@ void norm_backward(C& context, View<const T, S> dy, const W* stats, View<TX, S> 
   context.workspace().activations.pop(before);
 }
 
-}  // namespace sra::backend
+}  // namespace sra::cuda

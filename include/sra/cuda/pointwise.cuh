@@ -12,7 +12,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace sra::backend {
+namespace sra::cuda {
 
 namespace detail {
 
@@ -67,7 +67,7 @@ enum class Sum {
   tokens    ///< the same rows in every sample: summed over samples
 };
 template <class L, class G>
-constexpr Sum sum_of() {
+SRA_FN constexpr Sum sum_of() {
   if constexpr (std::is_same_v<G, NoGrad>)
     return Sum::none;
   else if constexpr (L::broadcast == Broadcast::same)
@@ -352,4 +352,4 @@ void pointwise_backward(C& context, S shape, Dy dy, double scale, Pack<L...> lea
   (std::index_sequence_for<L...>{});
 }
 
-}  // namespace sra::backend
+}  // namespace sra::cuda

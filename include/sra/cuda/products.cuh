@@ -16,7 +16,7 @@
 #include <string>
 #include <utility>
 
-namespace sra::backend {
+namespace sra::cuda {
 
 /// A key as one word of a file.
 inline std::string to_string(const arch::ProductKey& k) {
@@ -165,4 +165,4 @@ class Products {
   bool capturing_ = false;
 };
 
-}  // namespace sra::backend
+}  // namespace sra::cuda

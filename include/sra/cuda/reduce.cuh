@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-namespace sra::backend {
+namespace sra::cuda {
 
 namespace detail {
 
@@ -114,4 +114,4 @@ void reduce_forward(C& context, View<T, R> y, S shape, double scale, Pack<L...> 
   });
 }
 
-}  // namespace sra::backend
+}  // namespace sra::cuda

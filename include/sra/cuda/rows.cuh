@@ -7,7 +7,7 @@
 
 #include <algorithm>
 
-namespace sra::backend {
+namespace sra::cuda {
 
 namespace detail {
 
@@ -151,4 +151,4 @@ void normalize_backward(C& context, View<const T, S> dy, View<T, S> y, const typ
   });
 }
 
-}  // namespace sra::backend
+}  // namespace sra::cuda

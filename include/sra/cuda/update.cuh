@@ -10,7 +10,7 @@
 #include <cmath>
 #include <type_traits>
 
-namespace sra::backend {
+namespace sra::cuda {
 
 namespace detail {
 
@@ -81,7 +81,7 @@ struct UpdateNumbers {
         g[i] *= args.clip_scale;
         m[i] += rest1 * (g[i] - m[i]);
         v[i] = args.settings.beta2 * v[i] + rest2 * (g[i] * g[i]);
-        p[i] = p[i] * keep - step * (m[i] / (sqrtf(v[i]) / over_root + args.settings.eps));
+        p[i] = p[i] * keep - step * (m[i] / (std::sqrt(v[i]) / over_root + args.settings.eps));
       }
       store(args.m + at, m);
       store(args.v + at, v);
@@ -133,4 +133,4 @@ void update_parameters(C& context, const UpdateArgs<W, T>& args) {
          [&](Cuda& cuda) { for_each(cuda, args.count / 4, detail::UpdateNumbers<W, T>(args)); });
 }
 
-}  // namespace sra::backend
+}  // namespace sra::cuda

@@ -57,8 +57,12 @@ class Batch {
 template <Dataset D>
 void read_checked(const D& data, std::size_t item, Rng rng, Row<typename D::Sample> out) {
   using Sample = typename D::Sample;
-  for (const auto& part : {out.image, out.condition, out.features})
+  const auto unset = [](std::span<float> part) {
     std::fill(part.begin(), part.end(), std::numeric_limits<float>::quiet_NaN());
+  };
+  unset(out.image);
+  unset(out.condition);
+  unset(out.features);
   out.label = 0;
   data.read(item, rng, out);
   const auto finite = [](float x) {

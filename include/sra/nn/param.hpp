@@ -105,15 +105,15 @@ inline constexpr index_t param_alignment = 64;
 namespace detail {
 
 template <class M>
-void place_fields(M& module, index_t& offset, std::int32_t& ordinal) {
+void place_fields(M& part, index_t& offset, std::int32_t& ordinal) {
   if constexpr (Parameter<M>) {
-    module.offset = offset;
-    module.ordinal = ordinal++;
+    part.offset = offset;
+    part.ordinal = ordinal++;
     offset += round_up(M::size, param_alignment);
   } else if constexpr (IsModuleArray<M>::value) {
-    for (auto& element : module) place_fields(element, offset, ordinal);
+    for (auto& element : part) place_fields(element, offset, ordinal);
   } else {
-    M::visit(module, [&](const char*, auto& field) { place_fields(field, offset, ordinal); });
+    M::visit(part, [&](const char*, auto& field) { place_fields(field, offset, ordinal); });
   }
 }
 

@@ -8,7 +8,8 @@
 
 #include <cublasLt.h>
 
-#include <cstring>
+#include <algorithm>
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,8 +22,12 @@ inline void check(cublasStatus_t status, const char* call) {
   if (status != CUBLAS_STATUS_SUCCESS) throw Error(text("Cuda: ", call, ": ", cublasLtGetStatusName(status)));
 }
 
+inline void destroy(cublasLtMatrixLayout_t t) { cublasLtMatrixLayoutDestroy(t); }
+inline void destroy(cublasLtMatmulDesc_t t) { cublasLtMatmulDescDestroy(t); }
+inline void destroy(cublasLtMatmulPreference_t t) { cublasLtMatmulPreferenceDestroy(t); }
+
 /// A cuBLASLt handle that is destroyed when it goes.
-template <class T, auto Destroy>
+template <class T>
 class Handle {
  public:
   Handle() = default;
@@ -33,16 +38,16 @@ class Handle {
     return *this;
   }
   ~Handle() {
-    if (t_) Destroy(t_);
+    if (t_) destroy(t_);
   }
   T get() const { return t_; }
 
  private:
   T t_{};
 };
-using Layout = Handle<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>;
-using Description = Handle<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>;
-using Preference = Handle<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>;
+using Layout = Handle<cublasLtMatrixLayout_t>;
+using Description = Handle<cublasLtMatmulDesc_t>;
+using Preference = Handle<cublasLtMatmulPreference_t>;
 
 inline cudaDataType_t data_type(Number n) { return n == Number::bf16 ? CUDA_R_16BF : CUDA_R_32F; }
 
@@ -176,7 +181,7 @@ inline void Product::run(Blas& blas, Stream stream, const Algorithm& algorithm, 
                 "cublasLtMatmul");
 }
 
-/// At most `most` algorithms, those that should be fast first; none if the library cannot do this product.
+/// At most `most` algorithms, and no more than 32, those that should be fast first; none if the library cannot do this product.
 inline std::vector<Algorithm> Product::candidates(Blas& blas, int most, std::size_t workspace) {
   cublasLtMatmulPreference_t p = nullptr;
   detail::check(cublasLtMatmulPreferenceCreate(&p), "cublasLtMatmulPreferenceCreate");
@@ -189,18 +194,18 @@ inline std::vector<Algorithm> Product::candidates(Blas& blas, int most, std::siz
                           CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
     detail::check(cublasLtMatmulPreferenceSetAttribute(p, what, &alignment, sizeof alignment),
                   "cublasLtMatmulPreferenceSetAttribute");
-  // nvcc 13.0.88 ends with an internal error at a vector of the base.
-  struct Result : cublasLtMatmulHeuristicResult_t {};
-  std::vector<Result> results(static_cast<std::size_t>(most));
+  constexpr int limit = 32;
+  cublasLtMatmulHeuristicResult_t
+      results[limit];  // nvcc 13.0 fails on a vector of this type, which has no name of its own
   int found = 0;
-  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(blas.get(), description_.get(), a_.get(), b_.get(),
-                                                               c_.get(), c_.get(), p, most, results.data(), &found);
+  const cublasStatus_t status =
+      cublasLtMatmulAlgoGetHeuristic(blas.get(), description_.get(), a_.get(), b_.get(), c_.get(), c_.get(), p,
+                                     std::min(most, limit), results, &found);
   if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) return {};
   detail::check(status, "cublasLtMatmulAlgoGetHeuristic");
   std::vector<Algorithm> all;
   for (int i = 0; i < found; ++i)
-    if (const auto& r = results[static_cast<std::size_t>(i)]; r.state == CUBLAS_STATUS_SUCCESS)
-      all.push_back({r.algo, r.workspaceSize});
+    if (const auto& r = results[i]; r.state == CUBLAS_STATUS_SUCCESS) all.push_back({r.algo, r.workspaceSize});
   return all;
 }
 

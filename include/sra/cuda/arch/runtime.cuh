@@ -66,6 +66,12 @@ inline void* allocate_pinned(std::size_t bytes) {
   return p;
 }
 inline void release_pinned(void* p) { cudaFreeHost(p); }
+/// Memory that host and device may use by turns; released like the device's.
+inline void* allocate_managed(std::size_t bytes) {
+  void* p = nullptr;
+  check(cudaMallocManaged(&p, bytes), "cudaMallocManaged");
+  return p;
+}
 
 inline Stream make_stream() {
   Stream s = nullptr;

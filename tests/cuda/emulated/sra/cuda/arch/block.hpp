@@ -107,21 +107,29 @@ class Block {
       }
       if (failure_ || !moved) break;
     }
+    cancelled_ = true;
+    for (now_ = 0; now_ < fibers_.size(); ++now_)
+      if (const std::size_t left = left_; !fibers_[now_].ended) {
+        enter(fibers_[now_]);  // unwinds its stack
+        waiting_ += left_ < left;
+      }
     acquire_order(&end_);
     for (Fiber& f : fibers_) finish(f);
     current() = outer;
     if (failure_) std::rethrow_exception(failure_);
-    if (left_ > 0) throw Error(text("emulated block: ", left_, " threads wait for others that never arrive"));
+    if (waiting_ > 0) throw Error(text("emulated block: ", waiting_, " threads wait for others that never arrive"));
   }
 
   /// Runs body() thread after thread, without fibers: for kernels that say that their threads never wait for each other.
   template <class Body>
   void run_in_order(const Body& body) {
-    Block* const outer = current();
+    struct Return {
+      Block* outer = current();
+      ~Return() { current() = outer; }
+    } const back;
     current() = this;
     in_order_ = true;
     for (now_ = 0; now_ < fibers_.size(); ++now_) body();
-    current() = outer;
   }
 
   static Block*& current() {
@@ -202,6 +210,7 @@ class Block {
     void* sanitizer = nullptr;
     std::shared_ptr<void> attachment;
   };
+  struct Cancelled {};  ///< what ends a thread of a block that cannot go on
   struct Free {
     void operator()(std::byte* p) const { operator delete[](p, std::align_val_t{128}); }
   };
@@ -213,6 +222,7 @@ class Block {
     me.until = (m.arrived / m.all + 1) * m.all;
     ++m.arrived;
     yield(me);
+    if (cancelled_) throw Cancelled{};
   }
   void leave(Meeting& m) {
     fibers_[now_].waits = nullptr;
@@ -240,16 +250,20 @@ class Block {
 #endif
     acquire_order(&block->begin_);
     try {
-      block->call_(block->body_);
+      if (!block->cancelled_) block->call_(block->body_);
+    } catch (const Cancelled&) {
     } catch (...) {
       block->failure_ = std::current_exception();
     }
-    const Unwatched unwatched;
-    release_order(&block->end_);
-    Fiber& me = block->fibers_[block->now_];
+    block->yield(block->end_of_this(), true);
+  }
+
+  Fiber& end_of_this() {
+    const Unwatched unwatched;  // not beyond the fiber's last step
+    Fiber& me = fibers_[now_];
     me.ended = true;
-    --block->left_;
-    block->yield(me, true);
+    --left_;
+    return me;
   }
 
   void enter(Fiber& f) {
@@ -267,7 +281,9 @@ class Block {
   }
   void yield(Fiber& me, [[maybe_unused]] bool last = false) {
 #if defined(__SANITIZE_THREAD__)
-    __tsan_switch_to_fiber(main_sanitizer_, __tsan_switch_to_fiber_no_sync);
+    void* const main = main_sanitizer_;
+    if (last) release_order(&end_);
+    __tsan_switch_to_fiber(main, __tsan_switch_to_fiber_no_sync);
 #endif
 #if defined(__SANITIZE_ADDRESS__)
     void* fake = nullptr;
@@ -314,8 +330,8 @@ class Block {
   std::vector<Fiber> fibers_;
   std::vector<Meeting> warps_;
   Meeting block_;
-  std::size_t now_ = 0, left_ = 0;
-  bool in_order_ = false;
+  std::size_t now_ = 0, left_ = 0, waiting_ = 0;
+  bool in_order_ = false, cancelled_ = false;
   const void* body_ = nullptr;
   void (*call_)(const void*) = nullptr;
   std::exception_ptr failure_;

@@ -58,6 +58,7 @@ inline void* allocate(std::size_t bytes) {
 inline void release(void* p) { ::operator delete (p, std::align_val_t{256}); }
 inline void* allocate_pinned(std::size_t bytes) { return allocate(bytes); }
 inline void release_pinned(void* p) { release(p); }
+inline void* allocate_managed(std::size_t bytes) { return allocate(bytes); }
 
 inline Stream make_stream() { return new emulated::Queue; }
 inline void release(Stream s) { delete s; }
