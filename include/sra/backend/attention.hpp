@@ -9,7 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace sra::backend::detail {
+namespace sra::detail {
 
 /// Products with queries and keys as matrices: two forward, five backward.
 inline Cost attention_cost(index_t samples, index_t queries, index_t keys, index_t width, std::size_t element,
@@ -35,4 +35,4 @@ const std::int32_t* attention_groups(index_t samples, const Mask& mask) {
   }
 }
 
-}  // namespace sra::backend::detail
+}  // namespace sra::detail

@@ -5,7 +5,7 @@
 #include <sra/core/arena.hpp>
 #include <sra/cuda/attention_operands.cuh>
 
-namespace sra::backend {
+namespace sra::cuda {
 
 /// o = softmax(q kᵀ / √d) v, d = D / Heads; a query that sees no key gets o = 0.  Reads q, k, v, writes o and lse. bf16
 /// in rows of whole 16 bytes with d a multiple of 8 up to 128 runs on tensor cores, with p rounded to bf16; the rest
@@ -52,4 +52,4 @@ void attention_backward(C& context, View<const T, Q> dy, View<T, Q> o, const wid
   launch(context, "attention_backward", pull.cost(5), [&](Cuda& cuda) { pull.plainly(cuda); });
 }
 
-}  // namespace sra::backend
+}  // namespace sra::cuda

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <limits>
 
-namespace sra::backend::detail {
+namespace sra::cuda::detail {
 
 /// With p = 2^(base q k^T - lse), dp = dy v^T and ds = p (dp - rowsum(dy o)): dv = p^T dy, dk = scale ds^T q, dq =
 /// scale ds k. A warp has 16 Strips keys and keeps their dk and dv in registers while the queries pass through shared
@@ -247,4 +247,4 @@ struct AttentionBackward {
   }
 };
 
-}  // namespace sra::backend::detail
+}  // namespace sra::cuda::detail

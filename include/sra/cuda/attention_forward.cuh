@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <limits>
 
-namespace sra::backend::detail {
+namespace sra::cuda::detail {
 
 /// o = softmax(scale q k^T) v and its log-sum-exp.  A warp has 16 Strips queries, their sums stay in registers; keys
 /// and values pass through shared memory in tiles of 64, of which the next is copied while one is used.  Sums and
@@ -159,4 +159,4 @@ struct AttentionForward {
   }
 };
 
-}  // namespace sra::backend::detail
+}  // namespace sra::cuda::detail

@@ -12,7 +12,7 @@
 #include <cstdint>
 #include <type_traits>
 
-namespace sra::backend::detail {
+namespace sra::cuda::detail {
 
 /// The least power of two of warps, at most `most`, whose strips of 16 rows cover `rows`.
 constexpr int warps_for(index_t rows, int strips, int most) {
@@ -82,9 +82,9 @@ struct AttentionOperands {
 
   index_t samples() const { return q.shape.samples(); }
   index_t heads() const { return samples() * Sizes::heads; }
-  const std::int32_t* group() const { return attention_groups<Q, K>(samples(), mask); }
+  const std::int32_t* group() const { return sra::detail::attention_groups<Q, K>(samples(), mask); }
   Cost cost(int products) const {
-    return attention_cost(samples(), Q::sample_rows, K::sample_rows, Q::width, sizeof(T), products);
+    return sra::detail::attention_cost(samples(), Q::sample_rows, K::sample_rows, Q::width, sizeof(T), products);
   }
   auto forward_kernel(float* lse) const {
     return typename Sizes::Forward{.o = head_rows<bf16>(o),
@@ -181,4 +181,4 @@ struct AttentionPull : AttentionOperands<Heads, T, Q, K, Mask> {
   }
 };
 
-}  // namespace sra::backend::detail
+}  // namespace sra::cuda::detail

@@ -8,7 +8,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace sra::backend::detail {
+namespace sra::cuda::detail {
 
 using arch::Pair;
 
@@ -159,4 +159,4 @@ SRA_DEVICE void round_sums(Pair (&to)[Strips][4], const float (&c)[Strips][N][4]
     }
 }
 
-}  // namespace sra::backend::detail
+}  // namespace sra::cuda::detail
