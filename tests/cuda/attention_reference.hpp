@@ -42,8 +42,9 @@ struct Result {
   explicit Result(std::size_t n) : value(n), error(n) {}
 };
 
-/// Results by the definition.  Errors to first order from: products summed in float one after the other, 2^x to 4 units in
-/// the last place, p and its gradient (`unit` each, where they are rounded for the next product), o rounded to its type.
+/// Results by the definition.  Errors to first order from: products summed in float one after the other, 2^x to 4 units
+/// in the last place, p and its gradient (`unit` each, where they are rounded for the next product), o rounded to its
+/// type.
 struct Reference {
   static constexpr double eps = 0x1p-24;  ///< half a unit in the last place of float
   Result o, lse, dq, dk, dv;

@@ -75,7 +75,7 @@ void check_blind_queries() {
       auto plain = operands.plain();
       plain.key_group = keys_there.data();
       const cuda::detail::PlainAttentionForward<T, Width, true> kernel{plain, cuda::detail::head_rows<T>(at.o),
-                                                                          at.lse.data};
+                                                                       at.lse.data};
       arch::launch_kernel(stream, kernel.blocks(2 * Heads * Tokens), 0, kernel);
     }
   });

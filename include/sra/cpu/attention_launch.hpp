@@ -38,7 +38,8 @@ AttentionArgs<T> attention_args(View<T, Q> q, View<T, K> k, View<T, K> v, const 
 /// o = softmax(q kᵀ / √d) v.  Reads q, k, v, writes o and lse.
 template <int Heads, ContextOn<Cpu> C, class T, class Q, class K, class Mask>
 void attention_forward(C& context, View<T, Q> o, wide_t<T>* lse, View<T, Q> q, View<T, K> k, View<T, K> v, Mask mask) {
-  const Cost cost = sra::detail::attention_cost(q.shape.samples(), Q::sample_rows, K::sample_rows, Q::width, sizeof(T), 2);
+  const Cost cost =
+      sra::detail::attention_cost(q.shape.samples(), Q::sample_rows, K::sample_rows, Q::width, sizeof(T), 2);
   launch(context, "attention_forward", cost, [&](Cpu& cpu) {
     attention_forward(cpu, o.data, o.pitch, o.stride, lse, detail::attention_args<Heads>(q, k, v, mask));
   });
@@ -49,7 +50,8 @@ template <int Heads, ContextOn<Cpu> C, class T, class Q, class K, class Mask>
 void attention_backward(C& context, View<const T, Q> dy, View<T, Q> o, const wide_t<T>* lse, View<T, Q> q, View<T, K> k,
                         View<T, K> v, Mask mask, Grad<T, Q> dq, Grad<T, K> dk, Grad<T, K> dv) {
   const auto to = [](const auto& g) { return AttentionGrad<T>{g.to.data, g.to.pitch, g.to.stride, g.mode}; };
-  const Cost cost = sra::detail::attention_cost(q.shape.samples(), Q::sample_rows, K::sample_rows, Q::width, sizeof(T), 5);
+  const Cost cost =
+      sra::detail::attention_cost(q.shape.samples(), Q::sample_rows, K::sample_rows, Q::width, sizeof(T), 5);
   launch(context, "attention_backward", cost, [&](Cpu& cpu) {
     const AttentionResult<T> result{o.data, o.pitch, o.stride, lse, dy.data, dy.pitch, dy.stride};
     attention_backward(cpu, to(dq), to(dk), to(dv), result, detail::attention_args<Heads>(q, k, v, mask));

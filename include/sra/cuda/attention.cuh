@@ -7,8 +7,9 @@
 
 namespace sra::cuda {
 
-/// o = softmax(q kᵀ / √d) v, d = D / Heads; a query that sees no key gets o = 0.  Reads q, k, v, writes o and lse.
-/// bf16 in rows of whole 16 bytes with d a multiple of 8 up to 128 runs on tensor cores, with p rounded to bf16; the rest does not.
+/// o = softmax(q kᵀ / √d) v, d = D / Heads; a query that sees no key gets o = 0.  Reads q, k, v, writes o and lse. bf16
+/// in rows of whole 16 bytes with d a multiple of 8 up to 128 runs on tensor cores, with p rounded to bf16; the rest
+/// does not.
 /// @param lse [B, Heads, T]: log2 of the sum of 2^(q k log2(e) / √d); +inf where no key is seen
 template <int Heads, ContextOn<Cuda> C, class T, class Q, class K, class Mask>
 void attention_forward(C& context, View<T, Q> o, wide_t<T>* lse, View<T, Q> q, View<T, K> k, View<T, K> v, Mask mask) {
@@ -29,10 +30,10 @@ void attention_forward(C& context, View<T, Q> o, wide_t<T>* lse, View<T, Q> q, V
   });
 }
 
-/// The gradients of v, k and q, each as its mode says, in this order where they share memory.  Sums in float, in the order of the
-/// queries (dk, dv) and of the keys (dq): the same bits every time.  On tensor cores p and its gradient are rounded to bf16.
-/// Takes [B, Heads, T, d] floats on the way if there are more keys than one block of threads keeps, 256 (128 if d > 72), or
-/// dq overlaps dk or dv.
+/// The gradients of v, k and q, each as its mode says, in this order where they share memory.  Sums in float, in the
+/// order of the queries (dk, dv) and of the keys (dq): the same bits every time.  On tensor cores p and its gradient
+/// are rounded to bf16. Takes [B, Heads, T, d] floats on the way if there are more keys than one block of threads
+/// keeps, 256 (128 if d > 72), or dq overlaps dk or dv.
 template <int Heads, ContextOn<Cuda> C, class T, class Q, class K, class Mask>
 void attention_backward(C& context, View<const T, Q> dy, View<T, Q> o, const wide_t<T>* lse, View<T, Q> q, View<T, K> k,
                         View<T, K> v, Mask mask, Grad<T, Q> dq, Grad<T, K> dk, Grad<T, K> dv) {

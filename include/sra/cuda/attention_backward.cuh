@@ -4,18 +4,18 @@
 
 #include <sra/cuda/attention_tiles.cuh>
 
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 
 namespace sra::cuda::detail {
 
-/// With p = 2^(base q k^T - lse), dp = dy v^T and ds = p (dp - rowsum(dy o)): dv = p^T dy, dk = scale ds^T q, dq = scale ds k.
-/// A warp has 16 Strips keys and keeps their dk and dv in registers while the queries pass through shared memory in tiles of
-/// 64; ds of a tile goes through shared memory, and its product with k is dq.  If there are more keys than the block has
-/// room for, it takes them in turns and adds dq of every turn to `sums`: as the same thread always has the same element, in
-/// the same order, this needs no slice for every turn and no second kernel, and gives the same bits every time.
+/// With p = 2^(base q k^T - lse), dp = dy v^T and ds = p (dp - rowsum(dy o)): dv = p^T dy, dk = scale ds^T q, dq =
+/// scale ds k. A warp has 16 Strips keys and keeps their dk and dv in registers while the queries pass through shared
+/// memory in tiles of 64; ds of a tile goes through shared memory, and its product with k is dq.  If there are more
+/// keys than the block has room for, it takes them in turns and adds dq of every turn to `sums`: as the same thread
+/// always has the same element, in the same order, this needs no slice for every turn and no second kernel, and gives
+/// the same bits every time.
 /// Reads q, k, v, o, dy and writes dq, dk, dv once: 16 bytes an element; every further turn reads q, o, dy again.
 template <int Width, int Strips, int Warps, bool Masked>
 struct AttentionBackward {
@@ -30,8 +30,7 @@ struct AttentionBackward {
   const float* lse;                             ///< [samples, heads, queries]
   const std::int32_t *query_group, *key_group;  ///< [samples, queries], [samples, keys] if Masked
   HeadGrad<bf16> dq, dk, dv;
-  float*
-      sums;  ///< of dq, [samples, heads, queries, Width]; null if there is one turn and dq overlaps neither dk nor dv
+  float* sums;  ///< of dq, [samples, heads, queries, Width]; null if there is one turn and dq is neither dk nor dv
   int heads, queries, keys, stages;  ///< stages: tiles of queries that there is room for, 1 or 2
   float scale, base;                 ///< base = scale log2(e)
 
@@ -67,12 +66,15 @@ struct AttentionBackward {
     const int number = arch::computed_late(static_cast<int>(arch::block()));
     return {number, number / heads, number % heads * Width};
   }
+  /// Its part of an operand.
   template <class Rows>
   SRA_DEVICE Rows of_head(const Rows& all) const {
     const Head mine = head();
     return all.head(mine.sample, mine.column);
   }
+  /// The sums of dq of this head.
   SRA_DEVICE float* partial() const { return sums + static_cast<index_t>(head().number) * queries * Width; }
+
   /// What lies in shared memory.
   struct Room {
     bf16 *k, *v, *ds;    ///< [rows][pitch] twice; the transpose of ds, [rows][ds_pitch]
@@ -160,7 +162,8 @@ struct AttentionBackward {
       load(shift, at.lse + from + 8 * N + place.column);
       for (int i = 0; i < Strips; ++i)
         for (int j = 0; j < 4; ++j) {  // p <= 1 but for rounding; what keys after the last have must not overflow
-          p[i][N][j] = arch::fast_exp2(std::fmin(1.0f, p[i][N][j] * base - shift[j % 2]));
+          const float x = p[i][N][j] * base - shift[j % 2];
+          p[i][N][j] = arch::fast_exp2(x > 1.0f ? 1.0f : x);
           if constexpr (Masked)
             if (!sees(sample, begin + from + 8 * N + place.column + j % 2,
                       first + own + 16 * i + place.row + j / 2 * 8))
@@ -195,8 +198,8 @@ struct AttentionBackward {
     return query < queries && key < keys && query_group[sample * queries + query] == key_group[sample * keys + key];
   }
 
-  /// dq of a tile from the keys of this turn.  Warps share rows and, if there are 8, columns; where those do not divide, two
-  /// warps compute the same and one writes.
+  /// dq of a tile from the keys of this turn.  Warps share rows and, if there are 8, columns; where those do not
+  /// divide, two warps compute the same and one writes.
   SRA_DEVICE void queries_gradient(const Room& at, int first, int begin) const {
     constexpr int row_warps = Warps < 4 ? Warps : 4, column_warps = Warps / row_warps;
     constexpr int all = Width / 8, each = (all + column_warps - 1) / column_warps;

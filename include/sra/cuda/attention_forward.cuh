@@ -11,9 +11,9 @@
 
 namespace sra::cuda::detail {
 
-/// o = softmax(scale q k^T) v and its log-sum-exp.  A warp has 16 Strips queries, their sums stay in registers; keys and values pass
-/// through shared memory in tiles of 64, of which the next is copied while one is used.  Sums and statistics in float, in the
-/// order of the keys; FlashAttention-2, arXiv:2307.08691, algorithm 1.
+/// o = softmax(scale q k^T) v and its log-sum-exp.  A warp has 16 Strips queries, their sums stay in registers; keys
+/// and values pass through shared memory in tiles of 64, of which the next is copied while one is used.  Sums and
+/// statistics in float, in the order of the keys; FlashAttention-2, arXiv:2307.08691, algorithm 1.
 /// Reads q, writes o once; reads k and v once per block of queries, from the second-level cache but for the first time.
 template <int Width, int Strips, int Warps, bool Masked>
 struct AttentionForward {

@@ -56,7 +56,8 @@ struct PlainAttention {
   }
 };
 
-/// o = softmax(scale q k^T) v and its log-sum-exp, one warp a query; lanes have keys for the scores, columns for the sums.
+/// o = softmax(scale q k^T) v and its log-sum-exp, one warp a query; lanes have keys for the scores, columns for the
+/// sums.
 template <class T, int Width, bool Masked>
 struct PlainAttentionForward : PlainAttention<T, Width, Masked> {
   using Base = PlainAttention<T, Width, Masked>;
@@ -111,7 +112,7 @@ struct PlainAttentionBackward : PlainAttention<T, Width, Masked> {
                                                                         this->k.head(sample, column).row(key);
     const T *const dy_row = dy.head(sample, column).row(query), *const v_row = this->v.head(sample, column).row(key);
     const W x = dot<Width>(q_row, k_row) * this->base - lse[head * this->queries + query];
-    const W p = std::exp2(std::fmin(W(1), x));  // x <= 0 but for rounding
+    const W p = std::exp2(x > W(1) ? W(1) : x);  // x <= 0 but for rounding
     return {p, p * (dot<Width>(dy_row, v_row) - dot<Width>(dy_row, o.head(sample, column).row(query)))};
   }
 };

@@ -32,18 +32,19 @@ struct HeadGrad {
   SRA_DEVICE HeadGrad head(index_t s, index_t column) const { return {rows.head(s, column), mode}; }
 };
 
-/// Elements between the rows of a tile in shared memory: an odd number of 16 bytes, so that 8 rows below each other fall on
-/// 8 different groups of 4 banks and load_matrices has no conflicts.
+/// Elements between the rows of a tile in shared memory: an odd number of 16 bytes, so that 8 rows below each other
+/// fall on 8 different groups of 4 banks and load_matrices has no conflicts.
 SRA_FN constexpr int tile_pitch(int width) { return (width / 8 | 1) * 8; }
 
 struct Place {
   int row, column;
 };
-/// Of which row of a 16 x 16 tile a lane gives load_matrices the address: the 8 x 8 parts below each other come first, or
-/// those beside each other.
+/// Of which row of a 16 x 16 tile a lane gives load_matrices the address: the 8 x 8 parts below each other come first,
+/// or those beside each other.
 SRA_FN constexpr Place rows_first(int lane) { return {lane % 16, lane / 16 * 8}; }
 SRA_FN constexpr Place columns_first(int lane) { return {lane % 8 + lane / 16 * 8, lane / 8 % 2 * 8}; }
-/// Where the first number of a lane's four of a 16 x 8 sum lies: the others are right of it, 8 rows below it, right of that.
+/// Where the first number of a lane's four of a 16 x 8 sum lies: the others are right of it, 8 rows below it, right of
+/// that.
 SRA_FN constexpr Place first_of_sum(int lane) { return {lane / 4, lane % 4 * 2}; }
 
 /// f<0>() to f<N - 1>(): loops over registers that the compiler must not keep as loops.
@@ -53,7 +54,8 @@ SRA_DEVICE void repeat(const F& f) {
   (std::make_integer_sequence<int, N>{});
 }
 
-/// This thread's place, which is computed again wherever it is used: these kernels have no registers left to keep what follows from it.
+/// This thread's place, which is computed again wherever it is used: these kernels have no registers left to keep what
+/// follows from it.
 SRA_DEVICE int own_thread() { return arch::computed_late(arch::thread()); }
 SRA_DEVICE int own_lane() { return own_thread() % arch::warp_size; }
 SRA_DEVICE int own_warp() { return own_thread() / arch::warp_size; }
@@ -86,8 +88,8 @@ SRA_DEVICE void copy_tile(bf16* to, HeadRows<const bf16> from, int first, int en
   }
 }
 
-// In what follows offsets into tiles are constants, so that they become parts of instructions and one register holds the
-// address of a tile: registers are what these kernels have least of.
+// In what follows offsets into tiles are constants, so that they become parts of instructions and one register holds
+// the address of a tile: registers are what these kernels have least of.
 
 /// c += a b for 16 rows of b, of which 8 N columns lie at b + Offset in shared memory; a has 16 Strips rows.
 template <int Pitch, int Offset = 0, int Strips, int N>

@@ -21,8 +21,8 @@ SRA_DEVICE int threads() { return static_cast<int>(blockDim.x); }
 SRA_DEVICE index_t block() { return blockIdx.x; }
 SRA_DEVICE index_t blocks() { return gridDim.x; }
 
-/// x, of which the compiler does not know that: what is computed from it is computed where it is used, and takes no registers
-/// between.
+/// x, of which the compiler does not know that: what is computed from it is computed where it is used, and takes no
+/// registers between.
 SRA_DEVICE int computed_late(int x) {
   asm volatile("" : "+r"(x));
   return x;

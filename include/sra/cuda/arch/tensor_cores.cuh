@@ -34,9 +34,9 @@ SRA_DEVICE void multiply_add(float (&c)[4], const Pair (&a)[2], const Pair (&b)[
       : "r"(a[0]), "r"(a[1]), "r"(b[0]));
 }
 
-/// Loads N matrices of 8 x 8 bf16 from shared memory, or their transposes: lanes 8 i .. 8 i + 7 give the addresses of the
-/// 8 rows of matrix i (16 bytes each, aligned to 16; of the last lanes for N = 1 and 2 none is read), and lane l gets
-/// elements 2 (l % 4) and the next of row l / 4 of each.
+/// Loads N matrices of 8 x 8 bf16 from shared memory, or their transposes: lanes 8 i .. 8 i + 7 give the addresses of
+/// the 8 rows of matrix i (16 bytes each, aligned to 16; of the last lanes for N = 1 and 2 none is read), and lane l
+/// gets elements 2 (l % 4) and the next of row l / 4 of each.
 /// @tparam Offset elements that are added to all addresses, as a part of the instruction
 template <int N, bool Transposed = false, int Offset = 0>
 SRA_DEVICE void load_matrices(Pair (&to)[N], const bf16* row) {
