@@ -9,7 +9,12 @@
 #include <cmath>
 #include <cstddef>
 
+// g++ 12 ends with an internal error when it vectorises some of these functions.
+#if defined(__clang__)
 #define SRA_DEVICE inline
+#else
+#define SRA_DEVICE __attribute__((optimize("no-tree-vectorize"))) inline
+#endif
 #define SRA_UNROLL
 
 namespace sra::arch {
