@@ -29,9 +29,7 @@ struct Matrix {
   Matrix transposed() const { return {data, columns, rows, column_stride, row_stride}; }
   template <class U>
     requires(std::is_same_v<U, const T> && !std::is_const_v<T>)
-  operator Matrix<U>() const {
-    return {data, rows, columns, row_stride, column_stride};
-  }
+  operator Matrix<U>() const { return {data, rows, columns, row_stride, column_stride}; }
 };
 
 /// What happens to an element of C once its sum is complete: c += bias[column]; if gelu is set, gelu(c) goes there,
