@@ -8,5 +8,11 @@ if [[ $compiler == *-NOTFOUND ]]; then
   echo "skipped: this machine lacks the compiler"
   exit 77
 fi
+if [[ ${compiler##*/} == nvcc ]]; then  # as far as the host compiler's input
+  empty=$(mktemp --suffix .cu)
+  trap 'rm -f "$empty"' EXIT
+  "$compiler" -std=c++20 -arch=sm_90 -Werror all-warnings "$@" -include "$header" -cuda -o /dev/null "$empty"
+  exit
+fi
 # -include instead of naming the header: g++ warns about #pragma once in a main file, and that cannot be turned off.
 exec "$compiler" -std=c++20 -fsyntax-only -Wall -Wextra -Wconversion -Werror "$@" -include "$header" -x c++ /dev/null

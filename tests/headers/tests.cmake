@@ -1,4 +1,4 @@
-# Every header compiles alone, without a warning, under g++ and clang++; so does the program of the README.
+# Every header compiles alone, without a warning, under g++, clang++ and nvcc; so does the program of the README.
 # SPDX-License-Identifier: MIT
 file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/include
      ${PROJECT_SOURCE_DIR}/include/sra/*.hpp)
@@ -8,6 +8,13 @@ foreach(header IN LISTS headers)
     sra_add_static_test(headers/${compiler}/${header} ${CMAKE_CURRENT_SOURCE_DIR}/headers/compile_alone.sh
                         ${SRA_${compiler}} ${header} ${sra_include_flags})
   endforeach()
+endforeach()
+find_program(SRA_nvcc nvcc HINTS /usr/local/cuda/bin)
+file(GLOB_RECURSE cuda_headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/include
+     ${PROJECT_SOURCE_DIR}/include/sra/cuda/*.cuh)
+foreach(header IN LISTS headers cuda_headers)
+  sra_add_static_test(headers/nvcc/${header} ${CMAKE_CURRENT_SOURCE_DIR}/headers/compile_alone.sh ${SRA_nvcc} ${header}
+                      ${sra_include_flags})
 endforeach()
 if(EXISTS ${PROJECT_SOURCE_DIR}/README.md)
   sra_add_static_test(headers/readme_program ${CMAKE_CURRENT_SOURCE_DIR}/headers/readme_program.sh ${SRA_g++}
