@@ -8,8 +8,8 @@
 #include <sra/cpu/pointwise.hpp>
 #include <sra/expr/pointwise.hpp>
 
-#if __has_include( \
-    <sra/cuda/arch/block.hpp>) || __has_include(<cuda_runtime.h>)  // kernels run on the host, or on a GPU
+// CUDA's kernels run on the host, by arch headers that emulate the hardware, or on a GPU.
+#if __has_include(<sra/cuda/arch/block.hpp>) || defined(__CUDACC__)
 #include <sra/cuda/kernels.cuh>
 #define SRA_OP_CHECK_CUDA 1
 #endif
