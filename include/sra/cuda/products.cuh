@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <fstream>
+#include <iostream>
 #include <map>
 #include <sstream>
 #include <string>
@@ -50,7 +51,7 @@ class Products {
   Products(const Products&) = delete;
   Products& operator=(const Products&) = delete;
 
-  /// Whether the library has an algorithm for this product on these addresses.
+  /// Whether the library has an algorithm for this product on these addresses.  Says once for each product that it has none.
   bool supports(arch::ProductKey key, const arch::ProductOperands& o) { return plan(aligned(key, o), o).found; }
 
   /// c = op(a) op(b) and what the epilogue says.  @throws Error if there is no algorithm
@@ -90,11 +91,14 @@ class Products {
   Plan& plan(const arch::ProductKey& key, const arch::ProductOperands& o) {
     if (const auto at = plans_.find(key); at != plans_.end()) return at->second;
     Plan p{arch::Product(key)};
+    p.product.point(o);
     if (const auto known = known_.find(to_string(key)); known != known_.end()) {
       p.algorithm = known->second;
       p.found = p.product.fits(blas_, p.algorithm, bytes_);
     }
     if (!p.found) choose(p, key, o);
+    if (!p.found && key.epilogue != arch::Epilogue::none)
+      std::cerr << "Cuda: no algorithm for " + to_string(key) + "; its epilogue is a kernel of its own\n";
     return plans_.emplace(key, std::move(p)).first->second;
   }
 

@@ -111,15 +111,15 @@ class Product {
     set(CUBLASLT_MATMUL_DESC_TRANSA, key.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(CUBLASLT_MATMUL_DESC_TRANSB, key.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue(key));
-    if (key.epilogue == Epilogue::bias || key.epilogue == Epilogue::gelu || key.epilogue == Epilogue::column_sums_b)
-      set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, detail::data_type(key.c.number));
     if (key.bias_step > 0) set(CUBLASLT_MATMUL_DESC_BIAS_BATCH_STRIDE, static_cast<std::int64_t>(key.bias_step));
-    if (key.aux_stride > 0) {
-      set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, static_cast<std::int64_t>(key.aux_stride));
-      set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE, detail::data_type(key.c.number));
-    }
+    if (key.aux_stride > 0) set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, static_cast<std::int64_t>(key.aux_stride));
   }
 
+  /// Says where bias and aux are: the library looks at them when it chooses algorithms, too.
+  void point(const ProductOperands& o) {
+    if (o.bias) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, o.bias);
+    if (o.aux) set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, o.aux);
+  }
   /// Runs the product.  @throws Error if the algorithm is none of this product
   void run(Blas& blas, Stream stream, const Algorithm& algorithm, const ProductOperands& o, void* workspace,
            std::size_t bytes);
@@ -146,12 +146,6 @@ class Product {
     detail::check(cublasLtMatmulDescSetAttribute(description_.get(), what, &value, sizeof value),
                   "cublasLtMatmulDescSetAttribute");
   }
-  /// Some heuristics look at whether these pointers are there and how they are aligned.
-  void point(const ProductOperands& o) {
-    if (o.bias) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, o.bias);
-    if (o.aux) set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, o.aux);
-  }
-
   ProductKey key_;
   detail::Layout a_, b_, c_;
   detail::Description description_;

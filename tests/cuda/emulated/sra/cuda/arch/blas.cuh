@@ -98,6 +98,7 @@ class Product {
     for (const auto* x : {&key.a, &key.b, &key.c})
       if (x->stride < x->rows) throw Error("emulated product: columns that overlap");
   }
+  void point(const ProductOperands&) {}
   void run(Blas&, Stream stream, const Algorithm&, const ProductOperands& o, void*, std::size_t) {
     if (const bool needs = key_.epilogue == Epilogue::bias || key_.epilogue == Epilogue::gelu ||
                            key_.epilogue == Epilogue::column_sums_b;
