@@ -1,7 +1,8 @@
 // What the device does at best: copies, and products of large matrices, for a moment and for three seconds.
 // SPDX-License-Identifier: MIT
 //
-//   gpu_ceilings   prints Markdown; its last line is `ceilings R W`, TFLOP/s and GB/s, for the other programs
+//   gpu_ceilings             prints Markdown; its last line is `ceilings R W`, TFLOP/s and GB/s, for the other programs
+//   gpu_ceilings --probe     only whether there is a device
 #include "event_times.cuh"
 
 #include <chrono>
@@ -114,4 +115,8 @@ void run() {
 }  // namespace
 }  // namespace bench
 
-int main() { return bench::run_on_device("gpu_ceilings", bench::run); }
+int main(int argc, char**) {
+  return bench::run_on_device("gpu_ceilings", [&] {
+    if (argc == 1) bench::run();
+  });
+}
