@@ -5,6 +5,7 @@
 #include <sra/core/error.hpp>
 #include <sra/cuda/arch/device.cuh>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
@@ -79,6 +80,17 @@ class Event {
   void record(Stream) {}
   void wait() {}
   void hold(Stream) {}
+};
+
+class Timing {
+ public:
+  void record(Stream) { at_ = std::chrono::steady_clock::now(); }
+  double since(const Timing& start) const {
+    return std::chrono::duration<double, std::milli>(at_ - start.at_).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point at_{};
 };
 
 class Graph {
