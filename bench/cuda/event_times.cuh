@@ -38,6 +38,18 @@ inline std::string percent(double part, double whole) {
   return s;
 }
 
+/// Keeps the device busy for some milliseconds, in which the host can launch ahead: then no kernel waits for its launch.
+struct Delay {
+  static constexpr int threads = 32;
+  float* to;  ///< 32 numbers
+
+  SRA_DEVICE void operator()() const {
+    float x = to[sra::arch::thread()];
+    for (int i = 0; i < 1'000'000; ++i) x = 0.5f * x + 1;
+    to[sra::arch::thread()] = x;
+  }
+};
+
 /// Launches of one name and one cost: those have one limit.
 class EventTimes : public sra::LaunchObserver {
  public:
@@ -66,7 +78,7 @@ class EventTimes : public sra::LaunchObserver {
   /// Launches of the last pass.
   std::size_t launches() const { return counted_; }
 
-  /// A row for every kernel, the longest first.
+  /// A row for every kernel, the longest first; one for all that take less than a part in 500.
   void print(const Ceilings& c) const {
     std::vector<Row> rows;
     double total = 0;
@@ -77,12 +89,19 @@ class EventTimes : public sra::LaunchObserver {
     std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.calls * a.ms > b.calls * b.ms; });
     std::puts("| kernel | GFLOP | MB | calls | ms a call | ms in all | GB/s | TFLOP/s | of W | of R |");
     std::puts("|---|---|---|---|---|---|---|---|---|---|");
+    double rest = 0, calls = 0;
     for (const Row& r : rows) {
+      if (r.calls * r.ms < total / 500) {
+        rest += r.calls * r.ms;
+        calls += r.calls;
+        continue;
+      }
       const double speed = r.key.bytes / r.ms / 1e6, products = r.key.flops / r.ms / 1e9;
       std::printf("| %s | %.1f | %.1f | %.4g | %.4f | %.3f | %.0f | %.1f | %s | %s |\n", r.key.name.c_str(),
                   r.key.flops / 1e9, r.key.bytes / 1e6, r.calls, r.ms, r.calls * r.ms, speed, products,
                   percent(speed, c.copies).c_str(), r.key.flops > 0 ? percent(products, c.products).c_str() : "-");
     }
+    if (calls > 0) std::printf("| others | | | %.4g | | %.3f | | | | |\n", calls, rest);
     std::printf("\nSum of the kernels: %.3f ms.\n\n", total);
     std::fflush(stdout);
   }

@@ -15,14 +15,16 @@ class BlockAlone {
         workspace_(cuda),
         batch_(batch),
         size_(sra::place(parts_)),
-        masters_(cuda, 6 * size_),
+        masters_(cuda, 5 * size_),
         values_(cuda, 2 * size_),
         states_(sra::parameters_of(parts_).size()),
         x_(cuda, tokens().size()),
         target_(cuda, tokens().size()),
-        modulation_(cuda, batch * 6 * config.hidden) {
+        modulation_(cuda, batch * 6 * config.hidden),
+        delay_(cuda, Delay::threads) {
+    cuda.zero(delay_.data(), Delay::threads * sizeof(float));
     Numbers numbers;
-    for (int i = 0; i < 6; ++i)
+    for (int i = 0; i < 5; ++i)
       numbers.fill(cuda, buffer(i), size_, i == second_moment ? 0.0f : 0.02f, i == second_moment);
     numbers.fill(cuda, values_.data(), 2 * size_, 0.02f);
     numbers.fill(cuda, x_.data(), tokens().size());
@@ -32,6 +34,7 @@ class BlockAlone {
 
   /// Everything once.
   void pass(sra::LaunchObserver* observer) {
+    sra::arch::launch_kernel(cuda_.stream(), 1, 0, Delay{delay_.data()});
     workspace_.observer = observer;
     std::fill(states_.begin(), states_.end(), static_cast<unsigned char>(sra::unwritten));
     {
@@ -64,7 +67,6 @@ class BlockAlone {
 
   void update() {
     sra::Detached<sra::Cuda, sra::bf16> context(workspace_, {});
-    squared_norm(context, static_cast<const float*>(buffer(gradient)), size_);
     sra::UpdateArgs<float, sra::bf16> args;
     args.count = size_;
     args.master = buffer(master), args.m = buffer(first_moment), args.v = buffer(second_moment);
@@ -73,6 +75,7 @@ class BlockAlone {
     args.values = values_.data(), args.teacher = values_.data() + size_;
     args.lr = 1e-6f;
     update_parameters(context, args);
+    squared_norm(context, static_cast<const float*>(buffer(gradient)), size_);  // waits, so that it is the last
   }
 
   sra::Cuda& cuda_;
@@ -84,7 +87,7 @@ class BlockAlone {
   Buffer<sra::bf16> values_;
   std::vector<unsigned char> states_;
   Buffer<sra::bf16> x_, target_;
-  Buffer<float> modulation_;
+  Buffer<float> modulation_, delay_;
 };
 
 /// Program: `NAME [R W]` prints a table for each batch; every kernel is launched at least 20 times after 3 for warm-up.

@@ -85,9 +85,7 @@ class Event {
 class Timing {
  public:
   void record(Stream) { at_ = std::chrono::steady_clock::now(); }
-  double since(const Timing& start) const {
-    return std::chrono::duration<double, std::milli>(at_ - start.at_).count();
-  }
+  double since(const Timing& start) const { return std::chrono::duration<double, std::milli>(at_ - start.at_).count(); }
 
  private:
   std::chrono::steady_clock::time_point at_{};
