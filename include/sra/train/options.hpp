@@ -38,11 +38,11 @@ struct TrainerOptions {
   Align align{};
   Objective objective{};
   std::vector<std::string> frozen{};  ///< name patterns of parameters that are not updated; '*' stands for anything
-  int max_skipped = 10;               ///< non-finite steps in a row that are an error
-  int keep = 3;                       ///< newest checkpoints that stay
-  int threads = 0;     ///< of the backend, if it has any; 0: as `backend` says, the cores of this process
-  int readers = 1;     ///< threads that read data ahead
-  bool quiet = false;  ///< step.log() writes its file only, and the memory plan is not said
+  int max_skipped = 10;  ///< non-finite steps in a row that are an error; known one step later where Trainer::late
+  int keep = 3;          ///< newest checkpoints that stay
+  int threads = 0;       ///< of the backend, if it has any; 0: as `backend` says, the cores of this process
+  int readers = 1;       ///< threads that read data ahead
+  bool quiet = false;    ///< step.log() writes its file only, and the memory plan is not said
   typename B::options_type backend{};  ///< what else may be chosen about the backend
 };
 

@@ -65,6 +65,10 @@ class Trainer {
   using Options = TrainerOptions<Align, Objective, B>;
   using Core = Engine<Model, Align, Objective, B, T>;
   using W = typename Core::W;
+  /// Whether training goes on before the host knows a step's losses and gradient norm: on backends that replay steps.  Then
+  /// StepReport is read back when it is asked for, or while the next step runs; skipped() may be late by one step, and so may the
+  /// error of options().max_skipped.
+  static constexpr bool late = Core::late;
 
   /// @throws Error for settings out of range, a run of another configuration, or a damaged checkpoint
   explicit Trainer(Options options = {})
@@ -94,7 +98,12 @@ class Trainer {
   index_t step_number() const { return run_.step; }
   /// Updates that were skipped because of a non-finite gradient.
   index_t skipped() const { return run_.skipped; }
-  const StepReport& last() const { return last_; }
+  /// The report of the last update; waits for it where late.
+  const StepReport& last() const requires(!late) { return last_; }
+  const StepReport& last() requires late {
+    settle();
+    return last_;
+  }
   /// Whether a signal ended the last loop before its last step.
   bool stopped() const { return stopped_; }
   void set_stopped(bool stopped) { stopped_ = stopped; }
@@ -127,6 +136,7 @@ class Trainer {
 
   /// Losses and gradients of one batch; no update.  @param batch of any size  @param draws what is empty is drawn
   Losses losses(const MicroBatch<Model>& batch, const Draws<Model, W>& draws = {}) {
+    settle();
     check_batch(batch, run_.step, 0, draws.condition_is_dropped);
     engine_.begin(progress());
     return engine_.run(batch, {options_.seed, run_.step, 0}, draws, options_.condition_dropout, 1.0);
@@ -134,6 +144,7 @@ class Trainer {
 
   /// One update from one batch, for loops of one's own.
   StepReport step(const MicroBatch<Model>& batch, const Draws<Model, W>& draws = {}) {
+    settle();
     last_ = {};
     last_.losses = losses(batch, draws);
     return finish_update();
@@ -141,6 +152,7 @@ class Trainer {
 
   /// Micro-batches of one update: calls batch(k) for k in [0, accumulate), each of batch / accumulate samples.
   template <class Source>
+    requires(!late)
   StepReport accumulated_step(Source&& batch) {
     last_ = {};
     engine_.begin(progress());
@@ -148,9 +160,7 @@ class Trainer {
     const index_t size = options_.batch / options_.accumulate;
     for (index_t k = 0; k < options_.accumulate; ++k) {
       const MicroBatch<Model> micro = batch(k);
-      if (micro.images.shape.batch != size)
-        throw Error(text("Trainer: expected a micro-batch of ", size, " samples, got ", micro.images.shape.batch));
-      check_batch(micro, run_.step, k * size, false);
+      check_micro_batch(micro, k);
       const Losses l = engine_.run(micro, {options_.seed, run_.step, k * size}, {}, options_.condition_dropout, share);
       last_.losses.denoising += share * l.denoising;
       last_.losses.alignment += share * l.alignment;
@@ -159,6 +169,53 @@ class Trainer {
     }
     return finish_update();
   }
+
+  template <class Source>
+    requires late StepReport accumulated_step(Source&& batch) {
+      start_step(batch);
+      return last();
+    }
+
+  /// The same without waiting for its report.  At the latest the next call knows it: report_of(known() - 1).
+  template <class Source>
+  requires late void start_step(Source&& batch) {
+    if (in_a_row_ > 0) settle();  // while something is wrong, every step is waited for
+    StepReport& report = late_[started_ % 2];
+    report = {};
+    try {
+      engine_.begin(progress());
+      const double share = 1.0 / static_cast<double>(options_.accumulate);
+      const index_t size = options_.batch / options_.accumulate;
+      for (index_t k = 0; k < options_.accumulate; ++k) {
+        const MicroBatch<Model> micro = batch(k);
+        check_micro_batch(micro, k);
+        engine_.start(micro, {options_.seed, run_.step, k * size}, options_.condition_dropout, share, report.losses);
+      }
+      settle();  // how many updates there were: the device works on this step meanwhile
+      update_settings_.lr = report.lr = checked_lr();
+      ticket_ = engine_.start_update(run_.step - run_.skipped, update_settings_, update_report_);
+    } catch (...) {
+      engine_.forget(ticket_);
+      throw;
+    }
+    ++run_.step;
+    ++started_;
+  }
+  /// Waits until all reports are known.
+  void settle() {
+    if constexpr (late) {
+      if (known_ == started_) return;
+      engine_.deliver(ticket_);
+      StepReport& report = late_[known_++ % 2];
+      report.gradient_norm = update_report_.gradient_norm;
+      report.skipped = update_report_.skipped;
+      last_ = report;
+      count(update_report_);
+    }
+  }
+  /// How many steps of start_step() have a known report, and that of one of the last two of them, by number.
+  index_t known() const { return known_; }
+  const StepReport& report_of(index_t n) const { return late_[n % 2]; }
 
   /// The loop: goes on at the step where the run is and ends after `steps` updates or at a signal.  Saves at the end.
   /// @param data must outlive the loop; its images must have the model's height, width and channels
@@ -171,6 +228,7 @@ class Trainer {
 
   /// Writes a checkpoint now and removes those beyond `keep`.  Without a run's folder: nothing.
   void save() {
+    settle();
     if (options_.run.empty()) return;
     save_checkpoint(folder() / "checkpoints" / checkpoint_name(run_.step), engine_.store(), run_);
     saved_step_ = run_.step;
@@ -312,20 +370,35 @@ class Trainer {
     engine_.freeze(std::move(frozen));
   }
 
+  void check_micro_batch(const MicroBatch<Model>& micro, index_t k) const {
+    const index_t size = options_.batch / options_.accumulate;
+    if (micro.images.shape.batch != size)
+      throw Error(text("Trainer: expected a micro-batch of ", size, " samples, got ", micro.images.shape.batch));
+    check_batch(micro, run_.step, k * size, false);
+  }
+  double checked_lr() const {
+    const double lr = options_.lr(progress());
+    if (!(lr >= 0 && std::isfinite(lr)))
+      throw Error(text("Trainer: step ", run_.step + 1, ": expected a learning rate >= 0, got ", lr));
+    return lr;
+  }
+
   StepReport finish_update() {
-    update_settings_.lr = last_.lr = options_.lr(progress());
-    if (!(last_.lr >= 0 && std::isfinite(last_.lr)))
-      throw Error(text("Trainer: step ", run_.step + 1, ": expected a learning rate >= 0, got ", last_.lr));
+    update_settings_.lr = last_.lr = checked_lr();
     const UpdateReport report = engine_.update(run_.step - run_.skipped, update_settings_);
+    ++run_.step;
+    count(report);
+    return last_;
+  }
+  /// Adds an update's report to that of its step, the last known one.
+  void count(const UpdateReport& report) {
     last_.gradient_norm = report.gradient_norm;
     last_.skipped = report.skipped;
     in_a_row_ = report.skipped ? in_a_row_ + 1 : 0;
     run_.skipped += report.skipped;
-    ++run_.step;
     if (in_a_row_ > 0 && in_a_row_ >= options_.max_skipped)
       throw Error(text("Trainer: step ", run_.step, ": expected finite gradients, got ", in_a_row_,
                        " steps in a row without; the first such parameter is ", engine_.first_not_finite()));
-    return last_;
   }
 
   void open_run() {
@@ -373,6 +446,10 @@ class Trainer {
   std::optional<Validator<Model, Objective, B, T>> validator_;
   index_t total_steps_ = 0, saved_step_ = -1;
   int in_a_row_ = 0;
+  StepReport late_[2];  ///< of a step that was started and of the one before, where reports are late
+  UpdateReport update_report_{};
+  std::uint64_t ticket_ = 0;
+  index_t started_ = 0, known_ = 0;
   bool stopped_ = false;
 };
 

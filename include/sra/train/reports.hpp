@@ -1,0 +1,47 @@
+// What steps cost and what updates did, as the host reads it.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sra/core/config.hpp>
+#include <sra/core/settings.hpp>
+
+#include <vector>
+
+namespace sra {
+
+/// What a micro-batch cost.
+struct Losses {
+  double denoising = 0;  ///< mean over the batch
+  double alignment = 0;  ///< unweighted
+  double weight = 0;     ///< of the alignment
+  double total = 0;      ///< denoising + weight · alignment
+};
+
+/// What an update did.
+struct UpdateReport {
+  double gradient_norm = 0;  ///< before clipping
+  bool skipped = false;      ///< the norm was not finite, or above 1e18 after clipping: nothing was changed
+};
+
+/// Settings of the update.
+struct UpdateSettings {
+  double lr = 1e-4;
+  AdamW<double> adamw{};
+  double clip = 1.0;                      ///< largest gradient norm; 0: no clipping
+  std::vector<double> ema_decay{0.9999};  ///< at most max_averages; the first average is the teacher
+  bool ema_warmup = true;                 ///< decay min(decay, (1 + n) / (10 + n)) at update n
+};
+
+/// The losses of a micro-batch from the numbers that the device made.
+/// @param read the unweighted alignment, the loss that was differentiated, the denoising loss of each of `batch` samples
+/// @param per_sample those losses again
+template <class W>
+Losses losses_of(const W* read, index_t batch, W weight, std::vector<W>& per_sample) {
+  per_sample.assign(read + 2, read + 2 + batch);
+  double sum = 0;
+  for (const W l : per_sample) sum += static_cast<double>(l);
+  const W mean = static_cast<W>(sum / static_cast<double>(batch));
+  return {double(mean), double(read[0]), double(weight), double(read[1])};
+}
+
+}  // namespace sra
