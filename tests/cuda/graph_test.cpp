@@ -231,10 +231,10 @@ struct Reading {
   struct Parameters {
     static constexpr void visit(auto&, auto&&) {}
   };
-  auto taps() const { return Taps{Layer<1>{}}; }
+  auto taps() const { return Taps<1>{{1}}; }
   template <class P>
   auto operator()(P& pass, const auto&) const {
-    const auto loss = mean(square(pass.student(Layer<1>{})));
+    const auto loss = eval(mean(square(pass.student(Layer<1>{}))));
     if (!pass.context().planning()) pass.context().backend().wait();
     return pass.weighted(constant(0.5), loss);
   }

@@ -159,7 +159,7 @@ class Engine {
     make_room(batch.images.shape.batch);
     if (replaying() && replay_.takes(batch)) {
       auto* form = replay_.micro_batch(store_.states(), dropout, share);
-      if (!form) form = capture(batch, dropout, share);
+      if (!form) form = capture(dropout, share);
       if (form) {
         store_.refresh();
         replay_.launch(*form, batch, key, progress_, numbers() + reported, to);
@@ -223,9 +223,9 @@ class Engine {
     return workspace_.backend.graphs() && workspace_.activations.frozen() && !workspace_.observer && !replay_.gave_up();
   }
 
-  /// Captures a micro-batch of these sizes, or returns null: then steps are not replayed from now on.  An error that is the
+  /// Captures a micro-batch of the sizes that replay_ takes, or returns null: then steps are not replayed from now on.  An error that is the
   /// step's and not the capture's comes again when it is run.
-  auto* capture(const MicroBatch<Model>& batch, float dropout, double share) {
+  auto* capture(float dropout, double share) {
     const std::vector<unsigned char> before = store_.states();
     decltype(replay_.micro_batch(before, dropout, share)) form = nullptr;
     try {
