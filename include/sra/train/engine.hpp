@@ -18,28 +18,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <exception>
 #include <limits>
 #include <string>
 #include <type_traits>
 #include <vector>
 
 namespace sra {
-
-/// The memory of a training run by purpose, bytes.
-struct MemoryPlan {
-  std::size_t parameters = 0;   ///< values, moments, gradients and averages, and copies in the type of products
-  std::size_t activations = 0;  ///< the most that one micro-batch keeps for its backward pass or has in work
-  std::size_t gradients = 0;    ///< of activations, at most at one time
-
-  std::size_t total() const { return parameters + activations + gradients; }
-  /// One line.
-  std::string text() const {
-    const auto mib = [](std::size_t bytes) { return std::to_string((bytes + (1u << 19)) >> 20) + " MiB"; };
-    return sra::text("memory ", mib(total()), ": parameters and optimizer ", mib(parameters), ", activations ",
-                     mib(activations), ", their gradients ", mib(gradients));
-  }
-};
 
 /// Computes losses, gradients and updates of one model with one alignment.
 /// Strong guarantee: an exception before the update leaves parameters, moments and averages as they were.
@@ -155,7 +139,7 @@ class Engine {
   /// Like run(), but once workspace() is frozen, on a backend that replays steps, only told to the device: then the losses are not
   /// yet known.  What an alignment does beside schedules and draws is captured as it was at first.
   /// @param to += share · losses, at the latest by deliver(); must stay where it is until then
-  void start(const MicroBatch<Model>& batch, DrawKey key, float dropout, double share, Losses& to) requires late {
+  void start(const MicroBatch<Model>& batch, DrawKey key, float dropout, double share, Losses& to) requires(late) {
     make_room(batch.images.shape.batch);
     if (replaying() && replay_.takes(batch)) {
       auto* form = replay_.micro_batch(store_.states(), dropout, share);
@@ -176,7 +160,7 @@ class Engine {
   }
   /// Like update(), but on such a backend only told to the device, which decides by itself whether to skip.
   /// @param to the report, at the latest by deliver()  @return what to wait for
-  Ticket start_update(index_t update, const UpdateSettings& s, UpdateReport& to) requires late {
+  Ticket start_update(index_t update, const UpdateSettings& s, UpdateReport& to) requires(late) {
     if (replaying()) {
       auto* form = replay_.update(store_.states());
       if (!form) form = capture_update();
@@ -192,9 +176,9 @@ class Engine {
     return replay_.last();
   }
   /// Waits for what was started, up to a ticket.
-  void deliver(Ticket until) requires late { replay_.deliver(until); }
+  void deliver(Ticket until) requires(late) { replay_.deliver(until); }
   /// The same, and what was started after it is given up.
-  void forget(Ticket after) requires late { replay_.forget(after); }
+  void forget(Ticket after) requires(late) { replay_.forget(after); }
 
   /// The first parameter whose gradient is not finite, or "".
   std::string first_not_finite() const {
@@ -234,7 +218,7 @@ class Engine {
                                          [&](const auto& placed, DrawKey key, const ScheduledNumbers<W>& scheduled) {
                                            forward_backward(placed, key, {}, dropout, share, scheduled);
                                          });
-    } catch (const std::exception&) {
+    } catch (...) {
       replay_.give_up();
     }
     store_.states() = before;
@@ -256,7 +240,7 @@ class Engine {
           update_parameters(context, args, state);
         });
       });
-    } catch (const std::exception&) {
+    } catch (...) {
       replay_.give_up();
     }
     workspace_.roll_back();

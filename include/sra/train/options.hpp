@@ -9,6 +9,7 @@
 #include <sra/models/dit.hpp>
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -88,6 +89,19 @@ inline bool matches(std::string_view pattern, std::string_view name) {
     return false;
   }
   return !name.empty() && pattern[0] == name[0] && matches(pattern.substr(1), name.substr(1));
+}
+
+/// Whether each parameter matches one of the patterns of TrainerOptions::frozen.  @throws Error if a pattern matches none
+template <class List>
+std::vector<bool> matching(const std::vector<std::string>& patterns, const List& parameters) {
+  std::vector<bool> matched(parameters.size());
+  for (const std::string& pattern : patterns) {
+    bool any = false;
+    for (std::size_t i = 0; i < parameters.size(); ++i)
+      if (matches(pattern, parameters[i].name)) matched[i] = any = true;
+    if (!any) throw Error(text("Trainer: frozen: expected a pattern that matches a parameter, got \"", pattern, "\""));
+  }
+  return matched;
 }
 
 namespace detail {

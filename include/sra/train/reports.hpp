@@ -1,10 +1,14 @@
-// What steps cost and what updates did, as the host reads it.
+// What steps cost and what updates did, as the host reads it; what memory they take.
 // SPDX-License-Identifier: MIT
 #pragma once
 
 #include <sra/core/config.hpp>
+#include <sra/core/error.hpp>
 #include <sra/core/settings.hpp>
 
+#include <cstddef>
+#include <cstdint>
+#include <string>
 #include <vector>
 
 namespace sra {
@@ -23,6 +27,14 @@ struct UpdateReport {
   bool skipped = false;      ///< the norm was not finite, or above 1e18 after clipping: nothing was changed
 };
 
+/// What one update reports.
+struct StepReport {
+  Losses losses{};           ///< means over the update's micro-batches
+  double gradient_norm = 0;  ///< before clipping
+  double lr = 0;
+  bool skipped = false;  ///< the gradient was not finite; nothing was changed
+};
+
 /// Settings of the update.
 struct UpdateSettings {
   double lr = 1e-4;
@@ -30,6 +42,38 @@ struct UpdateSettings {
   double clip = 1.0;                      ///< largest gradient norm; 0: no clipping
   std::vector<double> ema_decay{0.9999};  ///< at most max_averages; the first average is the teacher
   bool ema_warmup = true;                 ///< decay min(decay, (1 + n) / (10 + n)) at update n
+};
+
+/// The memory of a training run by purpose, bytes.
+struct MemoryPlan {
+  std::size_t parameters = 0;   ///< values, moments, gradients and averages, and copies in the type of products
+  std::size_t activations = 0;  ///< the most that one micro-batch keeps for its backward pass or has in work
+  std::size_t gradients = 0;    ///< of activations, at most at one time
+
+  std::size_t total() const { return parameters + activations + gradients; }
+  /// One line.
+  std::string text() const {
+    const auto mib = [](std::size_t bytes) { return std::to_string((bytes + (1u << 19)) >> 20) + " MiB"; };
+    return sra::text("memory ", mib(total()), ": parameters and optimizer ", mib(parameters), ", activations ",
+                     mib(activations), ", their gradients ", mib(gradients));
+  }
+};
+
+/// Reports that come later than the next step begins.
+struct LateReports {
+  StepReport of[2];                ///< of step number i of these in place i mod 2
+  UpdateReport update{};           ///< of the last that was started
+  std::uint64_t ticket = 0;        ///< to wait for
+  index_t started = 0, known = 0;  ///< how many steps were, and of how many all is known: as many, or one less
+
+  StepReport& begin() { return of[started % 2] = {}; }
+  /// The report of the step that is not known yet; everything of it has come.
+  const StepReport& finish() {
+    StepReport& report = of[known++ % 2];
+    report.gradient_norm = update.gradient_norm;
+    report.skipped = update.skipped;
+    return report;
+  }
 };
 
 /// The losses of a micro-batch from the numbers that the device made.

@@ -4,7 +4,6 @@
 
 #include <sra/data/prefetch.hpp>
 #include <sra/diffusion/sampler.hpp>
-#include <sra/io/grid.hpp>
 #include <sra/io/json_lines.hpp>
 #include <sra/models/dit.hpp>
 #include <sra/train/checkpoint.hpp>
@@ -12,6 +11,7 @@
 #include <sra/train/options.hpp>
 #include <sra/train/progress_line.hpp>
 #include <sra/train/run_log.hpp>
+#include <sra/train/sample_grid.hpp>
 #include <sra/train/signals.hpp>
 #include <sra/train/train_loop.hpp>
 #include <sra/train/validation.hpp>
@@ -22,7 +22,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
-#include <iterator>
 #include <optional>
 #include <span>
 #include <string>
@@ -35,14 +34,6 @@ namespace sra {
 namespace backend {
 class Cpu;
 }
-
-/// What one update reports.
-struct StepReport {
-  Losses losses{};           ///< means over the update's micro-batches
-  double gradient_norm = 0;  ///< before clipping
-  double lr = 0;
-  bool skipped = false;  ///< the gradient was not finite; nothing was changed
-};
 
 /// Trains a model with an alignment.  Owns backend, parameters, optimizer, averages and the run's folder.
 ///
@@ -100,7 +91,7 @@ class Trainer {
   index_t skipped() const { return run_.skipped; }
   /// The report of the last update; waits for it where late.
   const StepReport& last() const requires(!late) { return last_; }
-  const StepReport& last() requires late {
+  const StepReport& last() requires(late) {
     settle();
     return last_;
   }
@@ -171,17 +162,18 @@ class Trainer {
   }
 
   template <class Source>
-    requires late StepReport accumulated_step(Source&& batch) {
-      start_step(batch);
-      return last();
-    }
+    requires(late)
+  StepReport accumulated_step(Source&& batch) {
+    start_step(batch);
+    return last();
+  }
 
-  /// The same without waiting for its report.  At the latest the next call knows it: report_of(known() - 1).
+  /// The same without waiting for its report.  At the latest the next call knows it.
   template <class Source>
-  requires late void start_step(Source&& batch) {
+    requires(late)
+  void start_step(Source&& batch) {
     if (in_a_row_ > 0) settle();  // while something is wrong, every step is waited for
-    StepReport& report = late_[started_ % 2];
-    report = {};
+    StepReport& report = late_.begin();
     try {
       engine_.begin(progress());
       const double share = 1.0 / static_cast<double>(options_.accumulate);
@@ -193,29 +185,24 @@ class Trainer {
       }
       settle();  // how many updates there were: the device works on this step meanwhile
       update_settings_.lr = report.lr = checked_lr();
-      ticket_ = engine_.start_update(run_.step - run_.skipped, update_settings_, update_report_);
+      late_.ticket = engine_.start_update(run_.step - run_.skipped, update_settings_, late_.update);
     } catch (...) {
-      engine_.forget(ticket_);
+      engine_.forget(late_.ticket);
       throw;
     }
     ++run_.step;
-    ++started_;
+    ++late_.started;
   }
   /// Waits until all reports are known.
   void settle() {
     if constexpr (late) {
-      if (known_ == started_) return;
-      engine_.deliver(ticket_);
-      StepReport& report = late_[known_++ % 2];
-      report.gradient_norm = update_report_.gradient_norm;
-      report.skipped = update_report_.skipped;
-      last_ = report;
-      count(update_report_);
+      if (late_.known == late_.started) return;
+      engine_.deliver(late_.ticket);
+      last_ = late_.finish();
+      count(late_.update);
     }
   }
-  /// How many steps of start_step() have a known report, and that of one of the last two of them, by number.
-  index_t known() const { return known_; }
-  const StepReport& report_of(index_t n) const { return late_[n % 2]; }
+  const LateReports& late_reports() const { return late_; }
 
   /// The loop: goes on at the step where the run is and ends after `steps` updates or at a signal.  Saves at the end.
   /// @param data must outlive the loop; its images must have the model's height, width and channels
@@ -243,19 +230,7 @@ class Trainer {
   /// Replaces weights by those of a file with the keys model.* and ema.*, or the bare keys of a state dict; without ema.*
   /// the averages become the weights.
   /// @throws Error naming every missing, misshapen and unexpected tensor, before anything is changed
-  void load_weights(const std::filesystem::path& path) {
-    const SafeTensors file(path);
-    auto& store = engine_.store();
-    const std::string live = has_prefix(file, "model.") ? "model." : "",
-                      mean = has_prefix(file, "ema.") ? "ema." : live;
-    std::string lines = differences(file, store.parameters(), live, true);
-    if (mean != live) lines += differences(file, store.parameters(), mean, true);
-    if (!lines.empty()) throw Error(text("weights: ", path.string(), ": does not fit the model:\n", lines));
-    store.invalidate();
-    read_weights(backend_, file, store.parameters(), live, store.master());
-    for (int i = 0; i < store.emas(); ++i) read_weights(backend_, file, store.parameters(), mean, store.ema(i));
-    store.refresh();  // a sampler may have been handed out
-  }
+  void load_weights(const std::filesystem::path& path) { read_weights(backend_, path, engine_.store()); }
 
   /// Draws images by the averaged weights.  @return a sampler that lives as long as the trainer, see Sampler
   auto& sampler() {
@@ -269,25 +244,7 @@ class Trainer {
   /// @param options of the sampler; its seed and first_sample make the noise  @param rows of the grid
   void sample_grid(const std::filesystem::path& path, const SamplerOptions& options = {}, index_t rows = 6,
                    int scale = 2) {
-    using Shape4 = typename Model::ImageShape;
-    const index_t columns = Model::Condition::count > 0 && Model::Condition::count < 10 ? Model::Condition::count : 10;
-    const index_t n = columns * rows;
-    std::vector<typename B::sampler_type> images(static_cast<std::size_t>(n * Shape4::sample_size()));
-    std::vector<std::int32_t> labels(static_cast<std::size_t>(n));
-    for (std::size_t i = 0; i < labels.size(); ++i)
-      labels[i] = static_cast<std::int32_t>(i) % static_cast<std::int32_t>(columns);
-    typename Model::Condition::View condition{};
-    if constexpr (requires { Model::Condition::null_class; })
-      condition = dense(std::as_const(labels).data(), Shape<dynamic>{n});
-    std::vector<float> vectors;
-    if constexpr (
-        requires { condition.data; } && !requires { Model::Condition::null_class; }) {
-      vectors.resize(static_cast<std::size_t>(n * Model::Condition::count));  // the null condition
-      condition = dense(std::as_const(vectors).data(), decltype(condition.shape){n});
-    }
-    sampler().sample(dense(images.data(), Shape4{n}), condition, options);
-    const std::vector<float> shown(images.begin(), images.end());
-    write_grid(path, shown, n, Shape4::extent(1), Shape4::extent(2), Shape4::width, columns, scale);
+    write_samples<Model, B>(path, sampler(), options, rows, scale);
   }
 
   /// The denoising loss of samples on fixed draws, with the averaged and with the live weights.
@@ -357,17 +314,7 @@ class Trainer {
   }
 
   void freeze_parameters() {
-    if (options_.frozen.empty()) return;
-    const auto& list = engine_.store().parameters();
-    std::vector<bool> frozen(list.size());
-    for (const std::string& pattern : options_.frozen) {
-      bool any = false;
-      for (std::size_t i = 0; i < list.size(); ++i)
-        if (matches(pattern, list[i].name)) frozen[i] = any = true;
-      if (!any)
-        throw Error(text("Trainer: frozen: expected a pattern that matches a parameter, got \"", pattern, "\""));
-    }
-    engine_.freeze(std::move(frozen));
+    if (!options_.frozen.empty()) engine_.freeze(matching(options_.frozen, engine_.store().parameters()));
   }
 
   void check_micro_batch(const MicroBatch<Model>& micro, index_t k) const {
@@ -446,10 +393,7 @@ class Trainer {
   std::optional<Validator<Model, Objective, B, T>> validator_;
   index_t total_steps_ = 0, saved_step_ = -1;
   int in_a_row_ = 0;
-  StepReport late_[2];  ///< of a step that was started and of the one before, where reports are late
-  UpdateReport update_report_{};
-  std::uint64_t ticket_ = 0;
-  index_t started_ = 0, known_ = 0;
+  LateReports late_;
   bool stopped_ = false;
 };
 
