@@ -163,7 +163,7 @@ class Engine {
   Ticket start_update(index_t update, const UpdateSettings& s, UpdateReport& to) requires(late) {
     if (replaying()) {
       auto* form = replay_.update(store_.states());
-      if (!form) form = capture_update();
+      if (!form) form = capture_update(s);
       if (form) {
         UpdateState<W> state(update_args(update, s));
         state.clip = s.clip;
@@ -207,8 +207,8 @@ class Engine {
     return workspace_.backend.graphs() && workspace_.activations.frozen() && !workspace_.observer && !replay_.gave_up();
   }
 
-  /// Captures a micro-batch of the sizes that replay_ takes, or returns null: then steps are not replayed from now on.  An error that is the
-  /// step's and not the capture's comes again when it is run.
+  /// Captures a micro-batch of the sizes that replay_ takes, or returns null: then steps are not replayed from now on.  An
+  /// error that is the step's and not the capture's comes again when it is run.
   auto* capture(float dropout, double share) {
     const std::vector<unsigned char> before = store_.states();
     decltype(replay_.micro_batch(before, dropout, share)) form = nullptr;
@@ -225,14 +225,14 @@ class Engine {
     workspace_.roll_back();
     return form;
   }
-  auto* capture_update() {
+  auto* capture_update(const UpdateSettings& s) {
     decltype(replay_.update(store_.states())) form = nullptr;
     try {
       form = replay_.capture_update(store_.states(), [&](UpdateState<W>* state) {
         Detached<B, T> context(workspace_, store_.live());
         zero_unwritten(context);
         decide_update(context, store_.gradient(), store_.size(), state);
-        UpdateArgs<W, T> args = update_args(0, UpdateSettings{});
+        UpdateArgs<W, T> args = update_args(0, s);  // its addresses
         for_ranges([&](index_t first, index_t count, bool updated) {
           args.first = first;
           args.count = count;
