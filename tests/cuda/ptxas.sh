@@ -16,7 +16,7 @@ version=$("$nvcc" --version | sed -nE 's/.*release ([0-9.]+), V([0-9.]+).*/\2/p'
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
-"$nvcc" -std=c++20 -gencode=arch=compute_90a,code=sm_90a --extended-lambda --expt-relaxed-constexpr -cubin -Xptxas -v \
+"$nvcc" -std=c++20 -gencode=arch=compute_90a,code=sm_90a -cubin -Xptxas -v \
   -I "$root/include" "$root/tests/cuda/ptxas.cu" -o "$folder/kernels.cubin" >"$folder/report" 2>&1 || {
   cat "$folder/report"
   exit 1
