@@ -176,7 +176,8 @@ class Case {
                   was_v = before(at_.dv, modes.v, 7);
     std::array<std::vector<Numbers>, 2> found;
     for (auto& gradients : found) {
-      for (const auto& [view, was] : {std::pair(at_.dk, was_k), std::pair(at_.dv, was_v)}) memory_.write(view, was);
+      memory_.write(at_.dk, was_k);
+      memory_.write(at_.dv, was_v);
       memory_.write(at_.dq, was_q);
       memory_.upload();
       Detached<Cuda, T> context(workspace_, {});
@@ -228,7 +229,8 @@ class Case {
     cuda_.wait();
     memory_.download();
     Result sum = reference().dv;
-    for (const Result* next : {&reference().dk, &reference().dq})
+    const Result* const others[] = {&reference().dk, &reference().dq};  // nvcc 13.0.88: not within the loop
+    for (const Result* next : others)
       for (std::size_t i = 0; i < sum.value.size(); ++i) {
         sum.error[i] += next->error[i] + unit<T> * (std::abs(sum.value[i]) + sum.error[i]);
         sum.value[i] += next->value[i];
@@ -251,7 +253,8 @@ class Case {
     cuda_.wait();
     memory_.download();
     Result sum(static_cast<std::size_t>((Keys + 1) * D));
-    for (const auto& [next, first] : {std::pair(&reference().dv, shift * D), std::pair(&reference().dk, index_t{0})})
+    const std::pair<const Result*, index_t> parts[] = {{&reference().dv, shift * D}, {&reference().dk, 0}};
+    for (const auto& [next, first] : parts)
       for (std::size_t i = 0; i < next->value.size(); ++i) {
         const std::size_t to = i + static_cast<std::size_t>(first);
         sum.error[to] += next->error[i] + unit<T> * (std::abs(sum.value[to]) + sum.error[to]);

@@ -61,62 +61,68 @@ inline void expect_close(const std::string& what, const Outcome& x, const Outcom
 template <class Op, class Definition, class... S>
 void agrees_with_formula(const Op& op, const Definition& definition, const Accuracy& accuracy,
                          const Argument<S>&... operands) {
-  const std::vector<double> expected = definition(operands...);
-  const auto in_double = Machine<double>().run(op, {1}, -1, operands...);
-  expect_close("double", in_double.y, expected, accuracy.allowed<double>(expected));
-  const auto in_float = Machine<float>().run(op, {1}, -1, operands...);
-  expect_close("float", in_float.y, expected, accuracy.allowed<float>(expected));
+  if constexpr (!on_device) {
+    const std::vector<double> expected = definition(operands...);
+    const auto in_double = Machine<double>().run(op, {1}, -1, operands...);
+    expect_close("double", in_double.y, expected, accuracy.allowed<double>(expected));
+    const auto in_float = Machine<float>().run(op, {1}, -1, operands...);
+    expect_close("float", in_float.y, expected, accuracy.allowed<float>(expected));
+  }
 }
 
 /// Result and gradients are those of an unfused definition: another function of the same values.
 template <class Op, class Definition, class... S>
 void agrees_with_definition(const Op& op, const Definition& definition, const Accuracy& accuracy,
                             const Argument<S>&... operands) {
-  const Outcome expected = Machine<double>().run(definition, {1}, -1, operands...);
-  expect_close("double", Machine<double>().run(op, {1}, -1, operands...), expected, accuracy, false);
-  expect_close("float", Machine<float>().run(op, {1}, -1, operands...), expected, accuracy, true);
+  if constexpr (!on_device) {
+    const Outcome expected = Machine<double>().run(definition, {1}, -1, operands...);
+    expect_close("double", Machine<double>().run(op, {1}, -1, operands...), expected, accuracy, false);
+    expect_close("float", Machine<float>().run(op, {1}, -1, operands...), expected, accuracy, true);
+  }
 }
 
 /// Central differences of Σ w y in double, for up to 300 elements of every operand.  Allowed: 1e-7 of the operand's
 /// largest gradient, for the difference's own error h² f'''/6, plus what rounding of the sum makes of 2 h.
 template <class Op, class... S>
 void matches_finite_differences(const Op& op, const Argument<S>&... operands) {
-  Machine<double> machine;
-  const Outcome exact = machine.run(op, {1}, -1, operands...);
-  const Rng rng(1, Purpose::user, 1, 0);
-  double magnitude = 0;
-  for (std::size_t i = 0; i < exact.y.size(); ++i)
-    magnitude += std::abs(exact.y[i] * output_weight(rng, static_cast<index_t>(i)));
-  Pack<Argument<S>...> moved = pack(operands...);
-  const auto functional = [&] {
-    const auto y = moved.apply([&](const auto&... o) { return machine.value(op, o...); });
-    double sum = 0;
-    for (std::size_t i = 0; i < y.size(); ++i) sum += y[i] * output_weight(rng, static_cast<index_t>(i));
-    return sum;
-  };
-  const auto check = [&](std::size_t number, std::vector<double>& values) {
-    const auto& gradient = exact.gradients[number];
-    double largest = 0;
-    for (const double g : gradient) largest = std::max(largest, std::abs(g));
-    std::vector<double> differences, expected;
-    double allowed = 0;
-    for (std::size_t i = 0; i < values.size(); i += 1 + values.size() / 300) {
-      const double x = values[i], h = 1e-5 * std::max(1.0, std::abs(x));
-      values[i] = x + h;
-      const double up = functional();
-      values[i] = x - h;
-      const double down = functional();
-      values[i] = x;
-      differences.push_back((up - down) / (2 * h));
-      expected.push_back(gradient[i]);
-      allowed = 1e-7 * largest + 4 * std::numeric_limits<double>::epsilon() * magnitude / h;
+  if constexpr (!on_device) {
+    Machine<double> machine;
+    const Outcome exact = machine.run(op, {1}, -1, operands...);
+    const Rng rng(1, Purpose::user, 1, 0);
+    double magnitude = 0;
+    for (std::size_t i = 0; i < exact.y.size(); ++i)
+      magnitude += std::abs(exact.y[i] * output_weight(rng, static_cast<index_t>(i)));
+    Pack<Argument<S>...> moved = pack(operands...);
+    const auto functional = [&] {
+      const auto y = moved.apply([&](const auto&... o) { return machine.value(op, o...); });
+      double sum = 0;
+      for (std::size_t i = 0; i < y.size(); ++i) sum += y[i] * output_weight(rng, static_cast<index_t>(i));
+      return sum;
+    };
+    const auto check = [&](std::size_t number, std::vector<double>& values) {
+      const auto& gradient = exact.gradients[number];
+      double largest = 0;
+      for (const double g : gradient) largest = std::max(largest, std::abs(g));
+      std::vector<double> differences, expected;
+      double allowed = 0;
+      for (std::size_t i = 0; i < values.size(); i += 1 + values.size() / 300) {
+        const double x = values[i], h = 1e-5 * std::max(1.0, std::abs(x));
+        values[i] = x + h;
+        const double up = functional();
+        values[i] = x - h;
+        const double down = functional();
+        values[i] = x;
+        differences.push_back((up - down) / (2 * h));
+        expected.push_back(gradient[i]);
+        allowed = 1e-7 * largest + 4 * std::numeric_limits<double>::epsilon() * magnitude / h;
+      }
+      expect_close(text("operand ", number), expected, differences, allowed);
+    };
+    [&]<std::size_t... I>(std::index_sequence<I...>) {
+      (check(I, const_cast<std::vector<double>&>(get<I>(moved).values)), ...);
     }
-    expect_close(text("operand ", number), expected, differences, allowed);
-  };
-  [&]<std::size_t... I>(std::index_sequence<I...>) {
-    (check(I, const_cast<std::vector<double>&>(get<I>(moved).values)), ...);
+    (std::index_sequence_for<S...>{});
   }
-  (std::index_sequence_for<S...>{});
 }
 
 /// Every instruction set of this machine agrees with the double run of the portable one, in float and in double, and so
@@ -125,13 +131,14 @@ template <class Op, class... S>
 void every_isa_agrees(const Op& op, const Accuracy& accuracy, const Argument<S>&... operands) {
   using backend::Isa;
   const Outcome reference = Machine<double>({.threads = 1, .isa = Isa::portable}).run(op, {1}, -1, operands...);
-  for (const Isa isa : backend::available_isas()) {
-    const auto name = backend::to_string(isa);
-    expect_close(name + " double", Machine<double>({.threads = 1, .isa = isa}).run(op, {1}, -1, operands...), reference,
-                 accuracy, false);
-    expect_close(name + " float", Machine<float>({.threads = 1, .isa = isa}).run(op, {1}, -1, operands...), reference,
-                 accuracy, true);
-  }
+  if constexpr (!on_device)
+    for (const Isa isa : backend::available_isas()) {
+      const auto name = backend::to_string(isa);
+      expect_close(name + " double", Machine<double>({.threads = 1, .isa = isa}).run(op, {1}, -1, operands...),
+                   reference, accuracy, false);
+      expect_close(name + " float", Machine<float>({.threads = 1, .isa = isa}).run(op, {1}, -1, operands...), reference,
+                   accuracy, true);
+    }
 #ifdef SRA_OP_CHECK_CUDA
   expect_close("cuda float", Machine<float, Cuda>().run(op, {1}, -1, operands...), reference, accuracy, true);
 #endif
@@ -163,9 +170,10 @@ void bf16_agrees(const Op& op, double roundings, double floor, const Argument<S>
       expect_close(text(name, ", gradient ", i), x.gradients[i], reference.gradients[i],
                    allowed(reference.gradients[i]));
   };
-  for (const Isa isa : backend::available_isas())
-    check(backend::to_string(isa) + " bf16",
-          Machine<bf16>({.threads = 2, .isa = isa}).run(op, {1}, -1, as_bf16(operands)...));
+  if constexpr (!on_device)
+    for (const Isa isa : backend::available_isas())
+      check(backend::to_string(isa) + " bf16",
+            Machine<bf16>({.threads = 2, .isa = isa}).run(op, {1}, -1, as_bf16(operands)...));
 #ifdef SRA_OP_CHECK_CUDA
   check("cuda bf16", Machine<bf16, Cuda>().run(op, {1}, -1, as_bf16(operands)...));
 #endif
@@ -189,29 +197,33 @@ void accumulates(const Op& op, const Accuracy& accuracy, const Argument<S>&... o
 /// A constant operand has no gradient, and those of the others keep their bits.
 template <class Op, class... S>
 void ignores_constants(const Op& op, const Argument<S>&... operands) {
-  Machine<float> machine;
-  const Outcome all = machine.run(op, {1}, -1, operands...);
-  for (std::size_t constant = 0; constant < sizeof...(S); ++constant) {
-    const Outcome rest = machine.run(op, {1}, static_cast<int>(constant), operands...);
-    BOOST_TEST(rest.y == all.y);
-    for (std::size_t i = 0; i < sizeof...(S); ++i)
-      BOOST_TEST((i == constant ? rest.gradients[i].empty() : rest.gradients[i] == all.gradients[i]),
-                 "gradient " << i << " without gradient " << constant);
+  if constexpr (!on_device) {
+    Machine<float> machine;
+    const Outcome all = machine.run(op, {1}, -1, operands...);
+    for (std::size_t constant = 0; constant < sizeof...(S); ++constant) {
+      const Outcome rest = machine.run(op, {1}, static_cast<int>(constant), operands...);
+      BOOST_TEST(rest.y == all.y);
+      for (std::size_t i = 0; i < sizeof...(S); ++i)
+        BOOST_TEST((i == constant ? rest.gradients[i].empty() : rest.gradients[i] == all.gradients[i]),
+                   "gradient " << i << " without gradient " << constant);
+    }
   }
 }
 
 /// Results and gradients have the same bits for 1, 2 and 3 threads, in runs in which more than one thread worked.
 template <class Op, class... S>
 void same_bits_for_any_thread_count(const Op& op, const Argument<S>&... operands) {
-  const Outcome one = Machine<float>({.threads = 1}).run(op, {1}, -1, operands...);
-  for (const int threads : {2, 3}) {
-    Machine<float> machine({.threads = threads});
-    bool helped = false;
-    for (int attempt = 0; attempt < 1000 && !helped; ++attempt) {
-      BOOST_TEST_REQUIRE((machine.run(op, {1}, -1, operands...) == one), threads << " threads");
-      helped = machine.cpu().threads().worked_on(threads - 1) > 0;
+  if constexpr (!on_device) {
+    const Outcome one = Machine<float>({.threads = 1}).run(op, {1}, -1, operands...);
+    for (const int threads : {2, 3}) {
+      Machine<float> machine({.threads = threads});
+      bool helped = false;
+      for (int attempt = 0; attempt < 1000 && !helped; ++attempt) {
+        BOOST_TEST_REQUIRE((machine.run(op, {1}, -1, operands...) == one), threads << " threads");
+        helped = machine.cpu().threads().worked_on(threads - 1) > 0;
+      }
+      BOOST_TEST(helped, "thread " << threads << " never worked");
     }
-    BOOST_TEST(helped, "thread " << threads << " never worked");
   }
 }
 

@@ -8,10 +8,13 @@
 #include <sra/cpu/pointwise.hpp>
 #include <sra/expr/pointwise.hpp>
 
-// CUDA's kernels run on the host, by arch headers that emulate the hardware, or on a GPU.
-#if __has_include(<sra/cuda/arch/block.hpp>) || defined(__CUDACC__)
+#if __has_include(<sra/cuda/arch/block.hpp>)  // kernels run on the host
 #include <sra/cuda/kernels.cuh>
 #define SRA_OP_CHECK_CUDA 1
+#elif defined(__CUDACC__)  // or on a GPU
+#include <sra/cuda/kernels.cuh>
+#define SRA_OP_CHECK_CUDA 1
+#define SRA_OP_CHECK_DEVICE 1
 #endif
 
 #include <boost/test/unit_test.hpp>
@@ -28,6 +31,14 @@
 #include <vector>
 
 namespace sra::op_check {
+
+/// Whether the kernels of CUDA run on a GPU.  What is checked there is that they agree with the CPU in double; all that no GPU
+/// takes part in has run in other builds, and is left out, since it compiles long.
+#ifdef SRA_OP_CHECK_DEVICE
+inline constexpr bool on_device = true;
+#else
+inline constexpr bool on_device = false;
+#endif
 
 /// How an operand is drawn and laid out.
 struct Draw {

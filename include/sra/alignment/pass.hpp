@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <type_traits>
+#include <vector>
 
 namespace sra {
 
@@ -39,6 +40,9 @@ struct ScheduledNumbers {
   static constexpr int most = 8;
   W* host = nullptr;    ///< stays as it is until the step's results are read
   W* device = nullptr;  ///< the same numbers as kernels read them: `host` itself if the host's memory is the backend's
+  /// If there is one, the schedules are noted there in the order in which they are met, and somebody else brings their numbers
+  /// to the device: the step is captured, to be replayed with other numbers.
+  std::vector<Schedule>* met = nullptr;
 };
 
 /// One micro-batch of one step, after the student's forward pass.  An alignment is also called to plan memory: then kernels are
@@ -64,9 +68,9 @@ class Pass {
     typename Model::Condition::View undropped;  ///< as the data has it
     const float* features;  ///< [B, feature_size] in the host's memory, or null: for the alignment, see Pass::features
     index_t feature_size;   ///< numbers of one sample
-    DrawKey key;
-    Times teacher_times;              ///< given by the caller, or empty: drawn
-    Progress progress{};              ///< of the run
+    DrawKey key;            ///< for kernels
+    Times teacher_times;    ///< given by the caller, or empty: drawn
+    Progress progress{};    ///< of the run
     ScheduledNumbers<W> scheduled{};  ///< room for scheduled numbers
     W* reported = nullptr;            ///< room for the unweighted alignment loss, on the device
   };
@@ -139,7 +143,12 @@ class Pass {
                device = dense(inputs_.scheduled.device + scheduled_, Shape<1>{});
     ++scheduled_;
     *host.data = static_cast<W>(schedule(inputs_.progress));
-    if constexpr (!C::backend_type::is_host) copy_from_host(context_, device, View<const W, Shape<1>>(host));
+    if constexpr (!C::backend_type::is_host) {
+      if (inputs_.scheduled.met)
+        inputs_.scheduled.met->push_back(schedule);
+      else
+        copy_from_host(context_, device, View<const W, Shape<1>>(host));
+    }
     return constant(context_, device);
   }
 

@@ -108,6 +108,7 @@ class Arena {
   /// From now on take() throws instead of allocating.
   void freeze() { frozen_ = true; }
   void thaw() { frozen_ = false; }
+  bool frozen() const { return frozen_; }
 
   /// While on, memory is counted, from an empty stack, and not allocated.
   void plan(bool on) {

@@ -5,6 +5,7 @@
 #include <sra/core/config.hpp>
 
 #include <cmath>
+#include <cstdint>
 
 namespace sra {
 
@@ -37,6 +38,45 @@ struct UpdateArgs {
   W lr = 0;
   AdamW<W> settings{};
   bool frozen = false;  ///< p stays; the moving averages still follow
+};
+
+/// The numbers of an update that differ from step to step, in one block: kernels of a captured update read them there, and
+/// find there whether to update at all.
+template <class W>
+struct UpdateState {
+  W keep = 1, rest1 = 0, rest2 = 0, over_root = 1,
+    step = 0;  ///< 1 - lr weight_decay, 1 - beta, sqrt(correction 2), lr / correction 1
+  W beta2 = 0, eps = 0;
+  W ema_decay[max_averages] = {};
+  W clip_scale = 1;
+  std::int32_t skipped = 0;  ///< nothing is changed
+  double clip = 0;           ///< largest gradient norm; 0: no clipping
+  double squared_norm = 0;   ///< of the gradient
+
+  UpdateState() = default;
+  /// @param args without addresses
+  template <class T>
+  explicit UpdateState(const UpdateArgs<W, T>& args)
+      : keep(static_cast<W>(1.0 - static_cast<double>(args.lr) * static_cast<double>(args.settings.weight_decay))),
+        rest1(static_cast<W>(1.0 - static_cast<double>(args.settings.beta1))),
+        rest2(static_cast<W>(1.0 - static_cast<double>(args.settings.beta2))),
+        over_root(static_cast<W>(std::sqrt(static_cast<double>(args.bias_correction2)))),
+        step(static_cast<W>(static_cast<double>(args.lr) / static_cast<double>(args.bias_correction1))),
+        beta2(args.settings.beta2),
+        eps(args.settings.eps),
+        clip_scale(args.clip_scale) {
+    for (int i = 0; i < max_averages; ++i) ema_decay[i] = args.ema_decay[i];
+  }
+
+  /// Scales gradients down to the largest norm; skips the update if the norm is not finite, or above 1e18 after it: its
+  /// square must be a float.
+  SRA_FN void decide(double squares) {
+    const double norm = std::sqrt(squares), most = clip / (norm + 1e-6);
+    const double scale = clip > 0 && most < 1 ? most : 1.0;
+    squared_norm = squares;
+    clip_scale = static_cast<W>(scale);
+    skipped = !(norm * scale < 1e18);
+  }
 };
 
 /// 1 - beta^step, from the rounded beta that the moments are averaged with.  @param step 1 for the first update

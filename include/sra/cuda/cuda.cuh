@@ -22,6 +22,9 @@ struct CudaOptions {
   std::size_t workspace = std::size_t{32} << 20;  ///< bytes that matrix products may use
   int candidates = 8;        ///< algorithms that are timed for each new product; 1: the library's first choice
   std::string algorithms{};  ///< file in which measured algorithms are kept; "": none
+  bool graphs =
+      true;  ///< training steps are captured once and replayed; what an alignment does must then not depend on
+             ///< the step but through schedules and draws
 };
 
 /// One device and one stream, in which everything happens in order.  Belongs to one thread.
@@ -31,6 +34,8 @@ class Cuda {
   static constexpr bool wide_residual = false;
   using sampler_type = float;
   using options_type = CudaOptions;
+  using graph_type = arch::Graph;
+  using event_type = arch::Event;
 
   /// @throws Error if there is no such device
   explicit Cuda(CudaOptions options = {})
@@ -80,6 +85,31 @@ class Cuda {
   /// Waits for everything that was launched.  Throws Error if something of it failed.
   void wait() { arch::wait(stream()); }
 
+  /// Whether steps are to be captured and replayed.
+  bool graphs() const { return options_.graphs; }
+  /// What f launches, to be launched again as a whole; nothing runs now.  Throws what f throws, and Error if f waits for the
+  /// device or allocates.
+  template <class F>
+  arch::Graph capture(F&& f) {
+    arch::Graph::begin(stream());
+    products_.capturing(true);
+    try {
+      f();
+    } catch (...) {
+      products_.capturing(false);
+      arch::Graph::abandon(stream());
+      throw;
+    }
+    products_.capturing(false);
+    return arch::Graph::end(stream());
+  }
+  void launch(arch::Graph& graph) { graph.launch(stream()); }
+  void record(arch::Event& event) { event.record(stream()); }
+  /// Copies in the stream's order, between the device and memory of pinned(), while the host goes on.
+  void copy_later(void* to, const void* from, std::size_t bytes) { arch::copy(to, from, bytes, stream()); }
+  /// Host memory that copy_later may read and write.
+  MemorySource pinned() { return {this, allocate_pinned, release_pinned}; }
+
   /// From now on nothing is allocated.
   void freeze() {}
 
@@ -92,6 +122,8 @@ class Cuda {
     arch::choose_device(o.device);
     return o;
   }
+  static void* allocate_pinned(void*, std::size_t bytes) { return arch::allocate_pinned(bytes); }
+  static void release_pinned(void*, void* p, std::size_t) { arch::release_pinned(p); }
   void copy_now(void* to, const void* from, std::size_t bytes) {
     if (bytes == 0) return;
     arch::copy(to, from, bytes, stream());

@@ -51,86 +51,119 @@ struct SquareTotal {
   }
 };
 
-/// AdamW and averages of four neighbouring numbers; see update_parameters.
+/// Decides by the norm, on the device.
+template <class W>
+struct DecideUpdate {
+  static constexpr int threads = arch::warp_size;
+  static constexpr bool threads_are_independent = true;
+  const double* squares;
+  UpdateState<W>* state;
+
+  SRA_DEVICE void operator()() const {
+    if (arch::thread() == 0) state->decide(*squares);
+  }
+};
+
+/// AdamW and averages, four neighbouring numbers at a time; see update_parameters.
 template <class W, class T>
 struct UpdateNumbers {
+  static constexpr int threads = 256;
+  static constexpr bool threads_are_independent = true;
   static constexpr bool copies = !std::is_same_v<W, T>;  ///< products read other numbers than the masters
 
   UpdateArgs<W, T> args;
-  W keep, rest1, rest2, over_root, step;
+  UpdateState<W> given;
+  const UpdateState<W>* at;  ///< instead of `given`, unless null
 
-  explicit UpdateNumbers(const UpdateArgs<W, T>& a) : args(a) {
-    const auto& s = a.settings;
-    keep = static_cast<W>(1.0 - static_cast<double>(a.lr) * static_cast<double>(s.weight_decay));
-    rest1 = static_cast<W>(1.0 - static_cast<double>(s.beta1));
-    rest2 = static_cast<W>(1.0 - static_cast<double>(s.beta2));
-    over_root = static_cast<W>(std::sqrt(static_cast<double>(a.bias_correction2)));
-    step = static_cast<W>(static_cast<double>(a.lr) / static_cast<double>(a.bias_correction1));
+  SRA_DEVICE void operator()() const {
+    const UpdateState<W> s = at ? *at : given;
+    if (s.skipped) return;
+    for (index_t i = arch::block() * threads + arch::thread(); i < args.count / 4; i += arch::blocks() * threads)
+      update(args.first + 4 * i, s);
   }
 
-  SRA_DEVICE void operator()(index_t four) const {
-    const index_t at = args.first + 4 * four;
+  SRA_DEVICE void update(index_t at_number, const UpdateState<W>& s) const {
     W p[4];
-    load(p, args.master + at);
+    load(p, args.master + at_number);
     if (!args.frozen) {
       W m[4], v[4], g[4];
-      load(m, args.m + at);
-      load(v, args.v + at);
-      load(g, args.gradient + at);
+      load(m, args.m + at_number);
+      load(v, args.v + at_number);
+      load(g, args.gradient + at_number);
       for (int i = 0; i < 4; ++i) {
-        g[i] *= args.clip_scale;
-        m[i] += rest1 * (g[i] - m[i]);
-        v[i] = args.settings.beta2 * v[i] + rest2 * (g[i] * g[i]);
-        p[i] = p[i] * keep - step * (m[i] / (std::sqrt(v[i]) / over_root + args.settings.eps));
+        g[i] *= s.clip_scale;
+        m[i] += s.rest1 * (g[i] - m[i]);
+        v[i] = s.beta2 * v[i] + s.rest2 * (g[i] * g[i]);
+        p[i] = p[i] * s.keep - s.step * (m[i] / (std::sqrt(v[i]) / s.over_root + s.eps));
       }
-      store(args.m + at, m);
-      store(args.v + at, v);
-      store(args.master + at, p);
+      store(args.m + at_number, m);
+      store(args.v + at_number, v);
+      store(args.master + at_number, p);
       if constexpr (copies)
-        if (args.values) store(args.values + at, p);
+        if (args.values) store(args.values + at_number, p);
     }
     for (int n = 0; n < args.emas; ++n) {
-      const W decay = args.ema_decay[n], rest = static_cast<W>(1.0 - static_cast<double>(decay));
+      const W decay = s.ema_decay[n], rest = static_cast<W>(1.0 - static_cast<double>(decay));
       W e[4];
-      load(e, args.ema[n] + at);
+      load(e, args.ema[n] + at_number);
       for (int i = 0; i < 4; ++i) e[i] = decay * e[i] + rest * p[i];
-      store(args.ema[n] + at, e);
+      store(args.ema[n] + at_number, e);
       if constexpr (copies)
-        if (n == 0 && args.teacher) store(args.teacher + at, e);
+        if (n == 0 && args.teacher) store(args.teacher + at_number, e);
     }
   }
 };
+
+/// Calls f(cuda, sum) after launching what makes *sum, on the device, the sum of squares of data[0, count).
+template <class C, class W, class F>
+void with_squares(C& context, const W* data, index_t count, const F& f) {
+  using Chunks = SquareChunks<W>;
+  const index_t chunks = (count + Chunks::chunk - 1) / Chunks::chunk;
+  const Arena::Mark before = context.workspace().activations.mark();
+  double* partial = context.template take<double>(chunks + 1);
+  launch(context, "gradient_norm", {double(count) * sizeof(W), 2.0 * double(count)}, [&](Cuda& cuda) {
+    arch::launch_kernel(cuda.stream(), chunks, 8 * sizeof(double), Chunks{data, count, partial});
+    arch::launch_kernel(cuda.stream(), 1, 8 * sizeof(double), SquareTotal{partial, chunks, partial + chunks});
+    f(cuda, partial + chunks);
+  });
+  context.workspace().activations.pop(before);
+}
 
 }  // namespace detail
 
 /// The sum of squares of data[0, count), in double; waits for it.
 template <ContextOn<Cuda> C, class W>
 double squared_norm(C& context, const W* data, index_t count) {
-  using Chunks = detail::SquareChunks<W>;
-  const index_t chunks = (count + Chunks::chunk - 1) / Chunks::chunk;
-  const Arena::Mark before = context.workspace().activations.mark();
-  double* partial = context.template take<double>(chunks + 1);
   double sum = 0;
-  launch(context, "gradient_norm", {double(count) * sizeof(W), 2.0 * double(count)}, [&](Cuda& cuda) {
-    arch::launch_kernel(cuda.stream(), chunks, 8 * sizeof(double), Chunks{data, count, partial});
-    arch::launch_kernel(cuda.stream(), 1, 8 * sizeof(double), detail::SquareTotal{partial, chunks, partial + chunks});
-    cuda.download(&sum, partial + chunks, sizeof sum);
-  });
-  context.workspace().activations.pop(before);
+  detail::with_squares(context, data, count,
+                       [&](Cuda& cuda, const double* found) { cuda.download(&sum, found, sizeof sum); });
   return sum;
+}
+
+/// Has the device decide by the gradient's norm how an update goes, see UpdateState::decide; does not wait.
+/// @param state on the device
+template <ContextOn<Cuda> C, class W>
+void decide_update(C& context, const W* gradient, index_t count, UpdateState<W>* state) {
+  detail::with_squares(context, gradient, count, [&](Cuda& cuda, const double* found) {
+    arch::launch_kernel(cuda.stream(), 1, 0, detail::DecideUpdate<W>{found, state});
+  });
 }
 
 /// One step of AdamW (as torch.optim.AdamW: decoupled decay first) and of the moving averages, with g = clip_scale gradient:
 ///   p <- (1 - lr weight_decay) p,  m <- m + (1 - beta1) (g - m),  v <- beta2 v + (1 - beta2) g^2,
 ///   p <- p - lr / bias_correction1 * m / (sqrt(v) / sqrt(bias_correction2) + eps),  ema <- decay ema + (1 - decay) p,
 /// the last with the new p.  Reads 4 + emas and writes 3 + emas numbers per element.
-/// @param args its range begins and ends at multiples of 64
+/// @param args its range begins and ends at multiples of 64  @param state on the device: instead of the numbers of args
 template <ContextOn<Cuda> C, class W, class T>
-void update_parameters(C& context, const UpdateArgs<W, T>& args) {
+void update_parameters(C& context, const UpdateArgs<W, T>& args, const UpdateState<W>* state = nullptr) {
+  using Kernel = detail::UpdateNumbers<W, T>;
   const double copies = double(args.count) * sizeof(T) * ((args.values ? 1 : 0) + (args.teacher ? 1 : 0));
   const double bytes = double(args.count) * sizeof(W) * (7 + 2 * args.emas) + copies;
-  launch(context, "update_parameters", {bytes, 0},
-         [&](Cuda& cuda) { for_each(cuda, args.count / 4, detail::UpdateNumbers<W, T>(args)); });
+  const index_t blocks = (args.count / 4 + Kernel::threads - 1) / Kernel::threads;
+  launch(context, "update_parameters", {bytes, 0}, [&](Cuda& cuda) {
+    arch::launch_kernel(cuda.stream(), std::min<index_t>(32 * cuda.multiprocessors(), blocks), 0,
+                        Kernel{args, UpdateState<W>(args), state});
+  });
 }
 
 }  // namespace sra::cuda

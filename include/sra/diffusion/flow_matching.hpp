@@ -23,10 +23,15 @@ enum class TimeDistribution {
 /// What makes the draws of a batch: randomness depends on nothing else.
 struct DrawKey {
   std::uint64_t seed = 0;
-  index_t step = 0;          ///< finished updates
-  index_t first_sample = 0;  ///< global ordinal of the batch's first sample within the step
+  index_t step = 0;             ///< finished updates
+  index_t first_sample = 0;     ///< global ordinal of the batch's first sample within the step
+  const DrawKey* at = nullptr;  ///< where kernels find the key of the step, if they are launched again in other steps
 
-  SRA_FN Rng rng(Purpose purpose, index_t row) const { return Rng(seed, purpose, step, first_sample + row); }
+  /// To be called where `at` may be read.
+  SRA_FN Rng rng(Purpose purpose, index_t row) const {
+    const DrawKey& key = at ? *at : *this;
+    return Rng(key.seed, purpose, key.step, key.first_sample + row);
+  }
 };
 
 /// Flow matching: predict the velocity v = α′ x + σ′ ε from x_t = α x + σ ε.   SiT, arXiv:2401.08740.

@@ -11,6 +11,8 @@
 #include <sra/diffusion/flow_matching.hpp>
 #include <sra/ops/reduce.hpp>
 #include <sra/train/micro_batch.hpp>
+#include <sra/train/replay.hpp>
+#include <sra/train/reports.hpp>
 #include <sra/train/store.hpp>
 
 #include <algorithm>
@@ -18,47 +20,10 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace sra {
-
-/// What a micro-batch cost.
-struct Losses {
-  double denoising = 0;  ///< mean over the batch
-  double alignment = 0;  ///< unweighted
-  double weight = 0;     ///< of the alignment
-  double total = 0;      ///< denoising + weight · alignment
-};
-
-/// The memory of a training run by purpose, bytes.
-struct MemoryPlan {
-  std::size_t parameters = 0;   ///< values, moments, gradients and averages, and copies in the type of products
-  std::size_t activations = 0;  ///< the most that one micro-batch keeps for its backward pass or has in work
-  std::size_t gradients = 0;    ///< of activations, at most at one time
-
-  std::size_t total() const { return parameters + activations + gradients; }
-  /// One line.
-  std::string text() const {
-    const auto mib = [](std::size_t bytes) { return std::to_string((bytes + (1u << 19)) >> 20) + " MiB"; };
-    return sra::text("memory ", mib(total()), ": parameters and optimizer ", mib(parameters), ", activations ",
-                     mib(activations), ", their gradients ", mib(gradients));
-  }
-};
-
-/// What an update did.
-struct UpdateReport {
-  double gradient_norm = 0;  ///< before clipping
-  bool skipped = false;      ///< the norm was not finite, or above 1e18 after clipping: nothing was changed
-};
-
-/// Settings of the update.
-struct UpdateSettings {
-  double lr = 1e-4;
-  AdamW<double> adamw{};
-  double clip = 1.0;                      ///< largest gradient norm; 0: no clipping
-  std::vector<double> ema_decay{0.9999};  ///< at most max_averages; the first average is the teacher
-  bool ema_warmup = true;                 ///< decay min(decay, (1 + n) / (10 + n)) at update n
-};
 
 /// Computes losses, gradients and updates of one model with one alignment.
 /// Strong guarantee: an exception before the update leaves parameters, moments and averages as they were.
@@ -70,8 +35,16 @@ class Engine {
   using Module = Trained<Model, Extra>;
   using Weights = Store<Module, B, T>;
 
+  using Ticket = std::uint64_t;
+  /// Whether losses and reports may come later than the steps that they are of: see start().
+  static constexpr bool late = replays<B>;
+
   Engine(B& backend, Align align, Objective objective, int emas)
-      : align_(checked(align)), objective_(objective), store_(backend, emas), workspace_(backend) {
+      : align_(checked(align)),
+        objective_(objective),
+        store_(backend, emas),
+        workspace_(backend),
+        replay_(backend, per_sample_) {
     make_room(0);
   }
 
@@ -89,7 +62,10 @@ class Engine {
   }
 
   /// Parameters that are not updated: one flag each, or empty.
-  void freeze(std::vector<bool> frozen) { frozen_ = std::move(frozen); }
+  void freeze(std::vector<bool> frozen) {
+    frozen_ = std::move(frozen);
+    if constexpr (late) replay_.clear();
+  }
 
   /// Losses and gradients of one micro-batch; gradients add up until the next begin().
   /// @param share of this micro-batch in the step, 1 / number of micro-batches  @param dropout probability of the null condition
@@ -97,7 +73,7 @@ class Engine {
     if (!store_.allocated()) throw Error("Engine: expected store().allocate() before the first step");
     make_room(batch.images.shape.batch);
     try {
-      forward_backward(batch, key, draws, dropout, share);
+      forward_backward(batch, key, draws, dropout, share, {scheduled_, B::is_host ? scheduled_ : numbers()});
     } catch (...) {
       workspace_.roll_back();
       throw;
@@ -112,7 +88,7 @@ class Engine {
     const std::vector<unsigned char> states = store_.states();
     workspace_.plan(true);
     try {
-      forward_backward(shapes_of(batch), {}, {}, 0, 1);
+      forward_backward(shapes_of(batch), {}, {}, 0, 1, {scheduled_, B::is_host ? scheduled_ : numbers()});
     } catch (...) {
       workspace_.roll_back();
       workspace_.plan(false);
@@ -129,11 +105,12 @@ class Engine {
   }
   /// Takes what a plan says a micro-batch needs, at once.
   void reserve(const MemoryPlan& plan) {
+    if constexpr (late) replay_.clear();
     workspace_.activations.reserve(plan.activations);
     workspace_.gradients.reserve(plan.gradients);
   }
 
-  /// The denoising loss of each sample of the last micro-batch.
+  /// The denoising loss of each sample of the last micro-batch whose losses are known.
   const std::vector<W>& denoising_per_sample() const { return per_sample_; }
 
   /// Clips, AdamW, averages, in one pass; skips everything if the gradient is not finite.
@@ -148,26 +125,8 @@ class Engine {
       report.skipped = true;
       return report;
     }
-    const double n = static_cast<double>(update);
-    const AdamW<W> adamw{static_cast<W>(s.adamw.beta1), static_cast<W>(s.adamw.beta2), static_cast<W>(s.adamw.eps),
-                         static_cast<W>(s.adamw.weight_decay)};
-    UpdateArgs<W, T> args{.master = store_.master(),
-                          .m = store_.first_moment(),
-                          .v = store_.second_moment(),
-                          .gradient = store_.gradient(),
-                          .emas = store_.emas(),
-                          .values = store_.values(),
-                          .teacher = store_.teacher(),
-                          .clip_scale = static_cast<W>(clip),
-                          .bias_correction1 = bias_correction(adamw.beta1, update + 1),
-                          .bias_correction2 = bias_correction(adamw.beta2, update + 1),
-                          .lr = static_cast<W>(s.lr),
-                          .settings = adamw};
-    for (int i = 0; i < args.emas; ++i) {
-      const double d = s.ema_decay[static_cast<std::size_t>(i)];
-      args.ema[i] = store_.ema(i);
-      args.ema_decay[i] = static_cast<W>(s.ema_warmup ? std::min(d, (1 + n) / (10 + n)) : d);
-    }
+    UpdateArgs<W, T> args = update_args(update, s);
+    args.clip_scale = static_cast<W>(clip);
     for_ranges([&](index_t first, index_t count, bool updated) {
       args.first = first;
       args.count = count;
@@ -176,6 +135,50 @@ class Engine {
     });
     return report;
   }
+
+  /// Like run(), but once workspace() is frozen, on a backend that replays steps, only told to the device: then the losses are not
+  /// yet known.  What an alignment does beside schedules and draws is captured as it was at first.
+  /// @param to += share · losses, at the latest by deliver(); must stay where it is until then
+  void start(const MicroBatch<Model>& batch, DrawKey key, float dropout, double share, Losses& to) requires(late) {
+    make_room(batch.images.shape.batch);
+    if (replaying() && replay_.takes(batch)) {
+      auto* form = replay_.micro_batch(store_.states(), dropout, share);
+      if (!form) form = capture(dropout, share);
+      if (form) {
+        store_.refresh();
+        replay_.launch(*form, batch, key, progress_, numbers() + reported, to);
+        store_.states() = form->after;
+        return;
+      }
+    }
+    deliver(replay_.last());
+    const Losses l = run(batch, key, {}, dropout, share);
+    to.denoising += share * l.denoising;
+    to.alignment += share * l.alignment;
+    to.total += share * l.total;
+    to.weight = l.weight;
+  }
+  /// Like update(), but on such a backend only told to the device, which decides by itself whether to skip.
+  /// @param to the report, at the latest by deliver()  @return what to wait for
+  Ticket start_update(index_t update, const UpdateSettings& s, UpdateReport& to) requires(late) {
+    if (replaying()) {
+      auto* form = replay_.update(store_.states());
+      if (!form) form = capture_update(s);
+      if (form) {
+        UpdateState<W> state(update_args(update, s));
+        state.clip = s.clip;
+        replay_.launch(*form, state, to);
+        return replay_.last();
+      }
+    }
+    deliver(replay_.last());
+    to = this->update(update, s);
+    return replay_.last();
+  }
+  /// Waits for what was started, up to a ticket.
+  void deliver(Ticket until) requires(late) { replay_.deliver(until); }
+  /// The same, and what was started after it is given up.
+  void forget(Ticket after) requires(late) { replay_.forget(after); }
 
   /// The first parameter whose gradient is not finite, or "".
   std::string first_not_finite() const {
@@ -188,12 +191,84 @@ class Engine {
  private:
   using C = Recording<B, T>;
   using Times = View<const W, Shape<dynamic>>;
+  struct NoReplay {
+    NoReplay(B&, std::vector<W>&) {}
+  };
   /// Places in numbers_: the unweighted alignment, the loss that is differentiated, the denoising loss of each sample.
   static constexpr index_t reported = ScheduledNumbers<W>::most, weighted_sum = reported + 1, per_sample = reported + 2;
 
   static Align checked(Align align) {
     if constexpr (requires { align.template check<Model>(); }) align.template check<Model>();
     return align;
+  }
+
+  /// Per-kernel observers want to see every launch; graphs need addresses that stay.
+  bool replaying() const {
+    return workspace_.backend.graphs() && workspace_.activations.frozen() && !workspace_.observer && !replay_.gave_up();
+  }
+
+  /// Captures a micro-batch of the sizes that replay_ takes, or returns null: then steps are not replayed from now on.  An
+  /// error that is the step's and not the capture's comes again when it is run.
+  auto* capture(float dropout, double share) {
+    const std::vector<unsigned char> before = store_.states();
+    decltype(replay_.micro_batch(before, dropout, share)) form = nullptr;
+    try {
+      store_.refresh();
+      form = replay_.capture_micro_batch(dropout, share, scheduled_, store_.states(),
+                                         [&](const auto& placed, DrawKey key, const ScheduledNumbers<W>& scheduled) {
+                                           forward_backward(placed, key, {}, dropout, share, scheduled);
+                                         });
+    } catch (...) {
+      replay_.give_up();
+    }
+    store_.states() = before;
+    workspace_.roll_back();
+    return form;
+  }
+  auto* capture_update(const UpdateSettings& s) {
+    decltype(replay_.update(store_.states())) form = nullptr;
+    try {
+      form = replay_.capture_update(store_.states(), [&](UpdateState<W>* state) {
+        Detached<B, T> context(workspace_, store_.live());
+        zero_unwritten(context);
+        decide_update(context, store_.gradient(), store_.size(), state);
+        UpdateArgs<W, T> args = update_args(0, s);  // its addresses
+        for_ranges([&](index_t first, index_t count, bool updated) {
+          args.first = first;
+          args.count = count;
+          args.frozen = !updated;
+          update_parameters(context, args, state);
+        });
+      });
+    } catch (...) {
+      replay_.give_up();
+    }
+    workspace_.roll_back();
+    return form;
+  }
+
+  /// Everything but the range and clip_scale.  @param update number of this update, 0-based
+  UpdateArgs<W, T> update_args(index_t update, const UpdateSettings& s) const {
+    const double n = static_cast<double>(update);
+    const AdamW<W> adamw{static_cast<W>(s.adamw.beta1), static_cast<W>(s.adamw.beta2), static_cast<W>(s.adamw.eps),
+                         static_cast<W>(s.adamw.weight_decay)};
+    UpdateArgs<W, T> args{.master = store_.master(),
+                          .m = store_.first_moment(),
+                          .v = store_.second_moment(),
+                          .gradient = store_.gradient(),
+                          .emas = store_.emas(),
+                          .values = store_.values(),
+                          .teacher = store_.teacher(),
+                          .bias_correction1 = bias_correction(adamw.beta1, update + 1),
+                          .bias_correction2 = bias_correction(adamw.beta2, update + 1),
+                          .lr = static_cast<W>(s.lr),
+                          .settings = adamw};
+    for (int i = 0; i < args.emas; ++i) {
+      const double d = s.ema_decay[static_cast<std::size_t>(i)];
+      args.ema[i] = store_.ema(i);
+      args.ema_decay[i] = static_cast<W>(s.ema_warmup ? std::min(d, (1 + n) / (10 + n)) : d);
+    }
+    return args;
   }
 
   /// A micro-batch without data, for planning.
@@ -203,8 +278,9 @@ class Engine {
     return micro;
   }
 
+  /// @param batch in memory of the host, or, while a step is captured, of the device
   void forward_backward(const MicroBatch<Model>& batch, DrawKey key, const Draws<Model, W>& draws, float dropout,
-                        double share) {
+                        double share, const ScheduledNumbers<W>& scheduled) {
     constexpr std::size_t taps = decltype(align_.taps())::size;
     C context(workspace_, store_.student());
     const auto& model = store_.module().model;
@@ -220,7 +296,6 @@ class Engine {
     const Times teacher_times = draws.teacher_times.data ? on_device(context, draws.teacher_times) : Times{};
     const auto given = on_device(context, batch.condition);
     const auto condition = draws.condition_is_dropped ? given : Model::Condition::drop(context, given, key, dropout);
-    const ScheduledNumbers<W> scheduled{scheduled_, B::is_host ? scheduled_ : numbers()};
     P pass(context, model, objective_, store_.averaged(), align_.taps(),
            {x, noise, t, condition, given, batch.features, batch.feature_size, key, teacher_times, progress_, scheduled,
             numbers() + reported});
@@ -261,6 +336,7 @@ class Engine {
   void make_room(index_t batch) {
     const auto bytes = static_cast<std::size_t>(per_sample + batch) * sizeof(W);
     if (bytes <= numbers_.bytes()) return;
+    if constexpr (late) replay_.clear();
     numbers_ = Memory(MemorySource::of(workspace_.backend), bytes);
     workspace_.backend.zero(numbers_.data(), bytes);
   }
@@ -268,11 +344,7 @@ class Engine {
   Losses read_losses(index_t batch) {
     read_.resize(static_cast<std::size_t>(per_sample - reported + batch));
     workspace_.backend.download(read_.data(), numbers() + reported, read_.size() * sizeof(W));
-    per_sample_.assign(read_.begin() + (per_sample - reported), read_.end());
-    double sum = 0;
-    for (const W l : per_sample_) sum += static_cast<double>(l);
-    const W mean = static_cast<W>(sum / static_cast<double>(batch));
-    return {double(mean), double(read_[0]), double(scheduled_[0]), double(read_[1])};
+    return losses_of(read_.data(), batch, scheduled_[0], per_sample_);
   }
   W* numbers() const { return reinterpret_cast<W*>(numbers_.data()); }
 
@@ -310,6 +382,7 @@ class Engine {
   W scheduled_[ScheduledNumbers<W>::most] = {};
   Memory numbers_;  ///< of a micro-batch, on the device: scheduled ones, then what `reported` and so on say
   std::vector<W> read_, per_sample_;  ///< losses as the host read them
+  [[no_unique_address]] std::conditional_t<late, Replay<Model, B, W>, NoReplay> replay_;
   Progress progress_{};
 };
 

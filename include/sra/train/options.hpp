@@ -9,6 +9,7 @@
 #include <sra/models/dit.hpp>
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -38,11 +39,11 @@ struct TrainerOptions {
   Align align{};
   Objective objective{};
   std::vector<std::string> frozen{};  ///< name patterns of parameters that are not updated; '*' stands for anything
-  int max_skipped = 10;               ///< non-finite steps in a row that are an error
-  int keep = 3;                       ///< newest checkpoints that stay
-  int threads = 0;     ///< of the backend, if it has any; 0: as `backend` says, the cores of this process
-  int readers = 1;     ///< threads that read data ahead
-  bool quiet = false;  ///< step.log() writes its file only, and the memory plan is not said
+  int max_skipped = 10;  ///< non-finite steps in a row that are an error; known one step later where Trainer::late
+  int keep = 3;          ///< newest checkpoints that stay
+  int threads = 0;       ///< of the backend, if it has any; 0: as `backend` says, the cores of this process
+  int readers = 1;       ///< threads that read data ahead
+  bool quiet = false;    ///< step.log() writes its file only, and the memory plan is not said
   typename B::options_type backend{};  ///< what else may be chosen about the backend
 };
 
@@ -88,6 +89,19 @@ inline bool matches(std::string_view pattern, std::string_view name) {
     return false;
   }
   return !name.empty() && pattern[0] == name[0] && matches(pattern.substr(1), name.substr(1));
+}
+
+/// Whether each parameter matches one of the patterns of TrainerOptions::frozen.  @throws Error if a pattern matches none
+template <class List>
+std::vector<bool> matching(const std::vector<std::string>& patterns, const List& parameters) {
+  std::vector<bool> matched(parameters.size());
+  for (const std::string& pattern : patterns) {
+    bool any = false;
+    for (std::size_t i = 0; i < parameters.size(); ++i)
+      if (matches(pattern, parameters[i].name)) matched[i] = any = true;
+    if (!any) throw Error(text("Trainer: frozen: expected a pattern that matches a parameter, got \"", pattern, "\""));
+  }
+  return matched;
 }
 
 namespace detail {

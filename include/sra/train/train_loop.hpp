@@ -128,6 +128,8 @@ class TrainLoop {
   /// Runs the first step.
   Iterator begin() {
     signals_ = std::make_unique<SignalGuard>();
+    trainer_.settle();
+    counted_ = trainer_.late_reports().known;
     trainer_.engine().reserve(trainer_.engine().plan(micro_));
     first_ = trainer_.step_number();
     if (first_ > 0 && !trainer_.options().quiet)
@@ -142,6 +144,7 @@ class TrainLoop {
   void advance() {
     const bool asked = signals_->asked();
     if (trainer_.step_number() >= steps_ || asked) {
+      trainer_.settle();
       done_ = true;
       trainer_.set_stopped(trainer_.step_number() < steps_);
       if (trainer_.step_number() != trainer_.saved_step()) trainer_.save();
@@ -152,12 +155,20 @@ class TrainLoop {
       return;
     }
     const auto first = trainer_.step_number() * trainer_.options().accumulate;
-    const auto& report =
-        trainer_.accumulated_step([&](index_t k) { return micro_batch<Model>(source_->get(first + k)); });
+    const auto source = [&](index_t k) { return micro_batch<Model>(source_->get(first + k)); };
+    if constexpr (Trainer::late) {
+      trainer_.start_step(source);
+      count_known();
+    } else {
+      count(trainer_.accumulated_step(source));
+    }
     if (trainer_.step_number() - first_ == 2) {
       trainer_.engine().workspace().freeze();
       if constexpr (requires { trainer_.backend().level_scratch(); }) trainer_.backend().level_scratch();
     }
+  }
+  template <class Report>
+  void count(const Report& report) {
     ++since_.steps;
     if (report.skipped) return;  // its losses may not be finite
     ++since_.updates;
@@ -165,9 +176,15 @@ class TrainLoop {
     since_.alignment += report.losses.alignment;
     since_.total += report.losses.total;
   }
+  /// Counts the steps whose reports have come since the last call.
+  void count_known() {
+    const LateReports& late = trainer_.late_reports();
+    for (; counted_ < late.known; ++counted_) count(late.of[counted_ % 2]);
+  }
 
   void log() {
     const auto& r = trainer_.last();
+    if constexpr (Trainer::late) count_known();
     const index_t step = trainer_.step_number();
     const double n = static_cast<double>(since_.updates);  // no update: no mean, NaN
     const double per_step = (now_seconds() - since_.start) / static_cast<double>(std::max<index_t>(1, since_.steps));
@@ -226,6 +243,7 @@ class TrainLoop {
   /// Does what is not part of the steps' time.
   template <class F>
   void aside(F f) {
+    trainer_.settle();
     const double start = now_seconds();
     f();
     since_.start += now_seconds() - start;
@@ -233,7 +251,7 @@ class TrainLoop {
 
   Trainer& trainer_;
   const D& data_;
-  index_t steps_, micro_, first_ = 0;
+  index_t steps_, micro_, first_ = 0, counted_ = 0;
   std::unique_ptr<Prefetcher<D>> source_;
   std::unique_ptr<SignalGuard> signals_;
   detail::Since since_{};

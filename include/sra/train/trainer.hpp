@@ -4,7 +4,6 @@
 
 #include <sra/data/prefetch.hpp>
 #include <sra/diffusion/sampler.hpp>
-#include <sra/io/grid.hpp>
 #include <sra/io/json_lines.hpp>
 #include <sra/models/dit.hpp>
 #include <sra/train/checkpoint.hpp>
@@ -12,6 +11,7 @@
 #include <sra/train/options.hpp>
 #include <sra/train/progress_line.hpp>
 #include <sra/train/run_log.hpp>
+#include <sra/train/sample_grid.hpp>
 #include <sra/train/signals.hpp>
 #include <sra/train/train_loop.hpp>
 #include <sra/train/validation.hpp>
@@ -22,7 +22,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
-#include <iterator>
 #include <optional>
 #include <span>
 #include <string>
@@ -35,14 +34,6 @@ namespace sra {
 namespace backend {
 class Cpu;
 }
-
-/// What one update reports.
-struct StepReport {
-  Losses losses{};           ///< means over the update's micro-batches
-  double gradient_norm = 0;  ///< before clipping
-  double lr = 0;
-  bool skipped = false;  ///< the gradient was not finite; nothing was changed
-};
 
 /// Trains a model with an alignment.  Owns backend, parameters, optimizer, averages and the run's folder.
 ///
@@ -65,6 +56,10 @@ class Trainer {
   using Options = TrainerOptions<Align, Objective, B>;
   using Core = Engine<Model, Align, Objective, B, T>;
   using W = typename Core::W;
+  /// Whether training goes on before the host knows a step's losses and gradient norm: on backends that replay steps.  Then
+  /// StepReport is read back when it is asked for, or while the next step runs; skipped() may be late by one step, and so may the
+  /// error of options().max_skipped.
+  static constexpr bool late = Core::late;
 
   /// @throws Error for settings out of range, a run of another configuration, or a damaged checkpoint
   explicit Trainer(Options options = {})
@@ -94,7 +89,12 @@ class Trainer {
   index_t step_number() const { return run_.step; }
   /// Updates that were skipped because of a non-finite gradient.
   index_t skipped() const { return run_.skipped; }
-  const StepReport& last() const { return last_; }
+  /// The report of the last update; waits for it where late.
+  const StepReport& last() const requires(!late) { return last_; }
+  const StepReport& last() requires(late) {
+    settle();
+    return last_;
+  }
   /// Whether a signal ended the last loop before its last step.
   bool stopped() const { return stopped_; }
   void set_stopped(bool stopped) { stopped_ = stopped; }
@@ -127,6 +127,7 @@ class Trainer {
 
   /// Losses and gradients of one batch; no update.  @param batch of any size  @param draws what is empty is drawn
   Losses losses(const MicroBatch<Model>& batch, const Draws<Model, W>& draws = {}) {
+    settle();
     check_batch(batch, run_.step, 0, draws.condition_is_dropped);
     engine_.begin(progress());
     return engine_.run(batch, {options_.seed, run_.step, 0}, draws, options_.condition_dropout, 1.0);
@@ -134,6 +135,7 @@ class Trainer {
 
   /// One update from one batch, for loops of one's own.
   StepReport step(const MicroBatch<Model>& batch, const Draws<Model, W>& draws = {}) {
+    settle();
     last_ = {};
     last_.losses = losses(batch, draws);
     return finish_update();
@@ -141,6 +143,7 @@ class Trainer {
 
   /// Micro-batches of one update: calls batch(k) for k in [0, accumulate), each of batch / accumulate samples.
   template <class Source>
+    requires(!late)
   StepReport accumulated_step(Source&& batch) {
     last_ = {};
     engine_.begin(progress());
@@ -148,9 +151,7 @@ class Trainer {
     const index_t size = options_.batch / options_.accumulate;
     for (index_t k = 0; k < options_.accumulate; ++k) {
       const MicroBatch<Model> micro = batch(k);
-      if (micro.images.shape.batch != size)
-        throw Error(text("Trainer: expected a micro-batch of ", size, " samples, got ", micro.images.shape.batch));
-      check_batch(micro, run_.step, k * size, false);
+      check_micro_batch(micro, k);
       const Losses l = engine_.run(micro, {options_.seed, run_.step, k * size}, {}, options_.condition_dropout, share);
       last_.losses.denoising += share * l.denoising;
       last_.losses.alignment += share * l.alignment;
@@ -159,6 +160,49 @@ class Trainer {
     }
     return finish_update();
   }
+
+  template <class Source>
+    requires(late)
+  StepReport accumulated_step(Source&& batch) {
+    start_step(batch);
+    return last();
+  }
+
+  /// The same without waiting for its report.  At the latest the next call knows it.
+  template <class Source>
+    requires(late)
+  void start_step(Source&& batch) {
+    if (in_a_row_ > 0) settle();  // while something is wrong, every step is waited for
+    StepReport& report = late_.begin();
+    try {
+      engine_.begin(progress());
+      const double share = 1.0 / static_cast<double>(options_.accumulate);
+      const index_t size = options_.batch / options_.accumulate;
+      for (index_t k = 0; k < options_.accumulate; ++k) {
+        const MicroBatch<Model> micro = batch(k);
+        check_micro_batch(micro, k);
+        engine_.start(micro, {options_.seed, run_.step, k * size}, options_.condition_dropout, share, report.losses);
+      }
+      settle();  // how many updates there were: the device works on this step meanwhile
+      update_settings_.lr = report.lr = checked_lr();
+      late_.ticket = engine_.start_update(run_.step - run_.skipped, update_settings_, late_.update);
+    } catch (...) {
+      engine_.forget(late_.ticket);
+      throw;
+    }
+    ++run_.step;
+    ++late_.started;
+  }
+  /// Waits until all reports are known.
+  void settle() {
+    if constexpr (late) {
+      if (late_.known == late_.started) return;
+      engine_.deliver(late_.ticket);
+      last_ = late_.finish();
+      count(late_.update);
+    }
+  }
+  const LateReports& late_reports() const { return late_; }
 
   /// The loop: goes on at the step where the run is and ends after `steps` updates or at a signal.  Saves at the end.
   /// @param data must outlive the loop; its images must have the model's height, width and channels
@@ -171,6 +215,7 @@ class Trainer {
 
   /// Writes a checkpoint now and removes those beyond `keep`.  Without a run's folder: nothing.
   void save() {
+    settle();
     if (options_.run.empty()) return;
     save_checkpoint(folder() / "checkpoints" / checkpoint_name(run_.step), engine_.store(), run_);
     saved_step_ = run_.step;
@@ -185,19 +230,7 @@ class Trainer {
   /// Replaces weights by those of a file with the keys model.* and ema.*, or the bare keys of a state dict; without ema.*
   /// the averages become the weights.
   /// @throws Error naming every missing, misshapen and unexpected tensor, before anything is changed
-  void load_weights(const std::filesystem::path& path) {
-    const SafeTensors file(path);
-    auto& store = engine_.store();
-    const std::string live = has_prefix(file, "model.") ? "model." : "",
-                      mean = has_prefix(file, "ema.") ? "ema." : live;
-    std::string lines = differences(file, store.parameters(), live, true);
-    if (mean != live) lines += differences(file, store.parameters(), mean, true);
-    if (!lines.empty()) throw Error(text("weights: ", path.string(), ": does not fit the model:\n", lines));
-    store.invalidate();
-    read_weights(backend_, file, store.parameters(), live, store.master());
-    for (int i = 0; i < store.emas(); ++i) read_weights(backend_, file, store.parameters(), mean, store.ema(i));
-    store.refresh();  // a sampler may have been handed out
-  }
+  void load_weights(const std::filesystem::path& path) { read_weights(backend_, path, engine_.store()); }
 
   /// Draws images by the averaged weights.  @return a sampler that lives as long as the trainer, see Sampler
   auto& sampler() {
@@ -211,25 +244,7 @@ class Trainer {
   /// @param options of the sampler; its seed and first_sample make the noise  @param rows of the grid
   void sample_grid(const std::filesystem::path& path, const SamplerOptions& options = {}, index_t rows = 6,
                    int scale = 2) {
-    using Shape4 = typename Model::ImageShape;
-    const index_t columns = Model::Condition::count > 0 && Model::Condition::count < 10 ? Model::Condition::count : 10;
-    const index_t n = columns * rows;
-    std::vector<typename B::sampler_type> images(static_cast<std::size_t>(n * Shape4::sample_size()));
-    std::vector<std::int32_t> labels(static_cast<std::size_t>(n));
-    for (std::size_t i = 0; i < labels.size(); ++i)
-      labels[i] = static_cast<std::int32_t>(i) % static_cast<std::int32_t>(columns);
-    typename Model::Condition::View condition{};
-    if constexpr (requires { Model::Condition::null_class; })
-      condition = dense(std::as_const(labels).data(), Shape<dynamic>{n});
-    std::vector<float> vectors;
-    if constexpr (
-        requires { condition.data; } && !requires { Model::Condition::null_class; }) {
-      vectors.resize(static_cast<std::size_t>(n * Model::Condition::count));  // the null condition
-      condition = dense(std::as_const(vectors).data(), decltype(condition.shape){n});
-    }
-    sampler().sample(dense(images.data(), Shape4{n}), condition, options);
-    const std::vector<float> shown(images.begin(), images.end());
-    write_grid(path, shown, n, Shape4::extent(1), Shape4::extent(2), Shape4::width, columns, scale);
+    write_samples<Model, B>(path, sampler(), options, rows, scale);
   }
 
   /// The denoising loss of samples on fixed draws, with the averaged and with the live weights.
@@ -299,33 +314,38 @@ class Trainer {
   }
 
   void freeze_parameters() {
-    if (options_.frozen.empty()) return;
-    const auto& list = engine_.store().parameters();
-    std::vector<bool> frozen(list.size());
-    for (const std::string& pattern : options_.frozen) {
-      bool any = false;
-      for (std::size_t i = 0; i < list.size(); ++i)
-        if (matches(pattern, list[i].name)) frozen[i] = any = true;
-      if (!any)
-        throw Error(text("Trainer: frozen: expected a pattern that matches a parameter, got \"", pattern, "\""));
-    }
-    engine_.freeze(std::move(frozen));
+    if (!options_.frozen.empty()) engine_.freeze(matching(options_.frozen, engine_.store().parameters()));
+  }
+
+  void check_micro_batch(const MicroBatch<Model>& micro, index_t k) const {
+    const index_t size = options_.batch / options_.accumulate;
+    if (micro.images.shape.batch != size)
+      throw Error(text("Trainer: expected a micro-batch of ", size, " samples, got ", micro.images.shape.batch));
+    check_batch(micro, run_.step, k * size, false);
+  }
+  double checked_lr() const {
+    const double lr = options_.lr(progress());
+    if (!(lr >= 0 && std::isfinite(lr)))
+      throw Error(text("Trainer: step ", run_.step + 1, ": expected a learning rate >= 0, got ", lr));
+    return lr;
   }
 
   StepReport finish_update() {
-    update_settings_.lr = last_.lr = options_.lr(progress());
-    if (!(last_.lr >= 0 && std::isfinite(last_.lr)))
-      throw Error(text("Trainer: step ", run_.step + 1, ": expected a learning rate >= 0, got ", last_.lr));
+    update_settings_.lr = last_.lr = checked_lr();
     const UpdateReport report = engine_.update(run_.step - run_.skipped, update_settings_);
+    ++run_.step;
+    count(report);
+    return last_;
+  }
+  /// Adds an update's report to that of its step, the last known one.
+  void count(const UpdateReport& report) {
     last_.gradient_norm = report.gradient_norm;
     last_.skipped = report.skipped;
     in_a_row_ = report.skipped ? in_a_row_ + 1 : 0;
     run_.skipped += report.skipped;
-    ++run_.step;
     if (in_a_row_ > 0 && in_a_row_ >= options_.max_skipped)
       throw Error(text("Trainer: step ", run_.step, ": expected finite gradients, got ", in_a_row_,
                        " steps in a row without; the first such parameter is ", engine_.first_not_finite()));
-    return last_;
   }
 
   void open_run() {
@@ -373,6 +393,7 @@ class Trainer {
   std::optional<Validator<Model, Objective, B, T>> validator_;
   index_t total_steps_ = 0, saved_step_ = -1;
   int in_a_row_ = 0;
+  LateReports late_;
   bool stopped_ = false;
 };
 

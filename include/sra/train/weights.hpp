@@ -50,6 +50,20 @@ void read_weights(B& backend, const SafeTensors& file, const std::vector<ParamIn
   }
 }
 
+/// Reads masters and averages of a store from a file, see Trainer::load_weights.
+template <Backend B, class Weights>
+void read_weights(B& backend, const std::filesystem::path& path, Weights& store) {
+  const SafeTensors file(path);
+  const std::string live = has_prefix(file, "model.") ? "model." : "", mean = has_prefix(file, "ema.") ? "ema." : live;
+  std::string lines = differences(file, store.parameters(), live, true);
+  if (mean != live) lines += differences(file, store.parameters(), mean, true);
+  if (!lines.empty()) throw Error(text("weights: ", path.string(), ": does not fit the model:\n", lines));
+  store.invalidate();
+  read_weights(backend, file, store.parameters(), live, store.master());
+  for (int i = 0; i < store.emas(); ++i) read_weights(backend, file, store.parameters(), mean, store.ema(i));
+  store.refresh();  // a sampler may have been handed out
+}
+
 /// A model with weights, for a Sampler.
 ///
 ///     sra::Cpu cpu;

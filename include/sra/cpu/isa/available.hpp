@@ -2,6 +2,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#if defined(__x86_64__) && defined(__linux__)
+#include <unistd.h>
+#endif
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -36,9 +40,8 @@ inline bool has_tiles() {
     constexpr std::uint32_t tile_state = 3u << 17;  // configuration and data
     if ((low & tile_state) != tile_state) return false;
     constexpr long arch_prctl = 158, request_permission = 0x1023, tile_data = 18;
-    long result = arch_prctl;
-    asm volatile("syscall" : "+a"(result) : "D"(request_permission), "S"(tile_data) : "rcx", "r11", "memory");
-    return result == 0;
+    // Not the instruction itself: nvcc 13.0.88 refuses to name the registers that it overwrites.
+    return ::syscall(arch_prctl, request_permission, tile_data) == 0;
   }();
   return has;
 #else

@@ -102,6 +102,27 @@ class Event {
   cudaEvent_t event_{};
 };
 
+/// A point in a stream, and when it was reached.
+class Timing {
+ public:
+  Timing() { check(cudaEventCreate(&event_), "cudaEventCreate"); }
+  Timing(Timing&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
+  ~Timing() {
+    if (event_) cudaEventDestroy(event_);
+  }
+  void record(Stream s) { check(cudaEventRecord(event_, s), "cudaEventRecord"); }
+  /// Milliseconds from an earlier point to this one; waits for it.
+  double since(const Timing& start) const {
+    check(cudaEventSynchronize(event_), "cudaEventSynchronize");
+    float ms = 0;
+    check(cudaEventElapsedTime(&ms, start.event_, event_), "cudaEventElapsedTime");
+    return static_cast<double>(ms);
+  }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
 /// What a stream was told to do between begin and end, to be done again as a whole.
 class Graph {
  public:

@@ -1,0 +1,5 @@
+// The kernels of SiT-XL/2, alone in a program because it compiles long.
+// SPDX-License-Identifier: MIT
+#include "kernels.cuh"
+
+int main(int argc, char** argv) { return bench::kernels_main<sra::sit_xl_2>("XL/2", argc, argv); }

@@ -1,0 +1,5 @@
+// Training steps of SiT-B/2, alone in a program because it compiles long.
+// SPDX-License-Identifier: MIT
+#include "step.cuh"
+
+int main(int argc, char** argv) { return bench::step_main<sra::sit_b_2>("B/2", argc, argv); }

@@ -1,0 +1,91 @@
+// What steps cost and what updates did, as the host reads it; what memory they take.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sra/core/config.hpp>
+#include <sra/core/error.hpp>
+#include <sra/core/settings.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace sra {
+
+/// What a micro-batch cost.
+struct Losses {
+  double denoising = 0;  ///< mean over the batch
+  double alignment = 0;  ///< unweighted
+  double weight = 0;     ///< of the alignment
+  double total = 0;      ///< denoising + weight · alignment
+};
+
+/// What an update did.
+struct UpdateReport {
+  double gradient_norm = 0;  ///< before clipping
+  bool skipped = false;      ///< the norm was not finite, or above 1e18 after clipping: nothing was changed
+};
+
+/// What one update reports.
+struct StepReport {
+  Losses losses{};           ///< means over the update's micro-batches
+  double gradient_norm = 0;  ///< before clipping
+  double lr = 0;
+  bool skipped = false;  ///< the gradient was not finite; nothing was changed
+};
+
+/// Settings of the update.
+struct UpdateSettings {
+  double lr = 1e-4;
+  AdamW<double> adamw{};
+  double clip = 1.0;                      ///< largest gradient norm; 0: no clipping
+  std::vector<double> ema_decay{0.9999};  ///< at most max_averages; the first average is the teacher
+  bool ema_warmup = true;                 ///< decay min(decay, (1 + n) / (10 + n)) at update n
+};
+
+/// The memory of a training run by purpose, bytes.
+struct MemoryPlan {
+  std::size_t parameters = 0;   ///< values, moments, gradients and averages, and copies in the type of products
+  std::size_t activations = 0;  ///< the most that one micro-batch keeps for its backward pass or has in work
+  std::size_t gradients = 0;    ///< of activations, at most at one time
+
+  std::size_t total() const { return parameters + activations + gradients; }
+  /// One line.
+  std::string text() const {
+    const auto mib = [](std::size_t bytes) { return std::to_string((bytes + (1u << 19)) >> 20) + " MiB"; };
+    return sra::text("memory ", mib(total()), ": parameters and optimizer ", mib(parameters), ", activations ",
+                     mib(activations), ", their gradients ", mib(gradients));
+  }
+};
+
+/// Reports that come later than the next step begins.
+struct LateReports {
+  StepReport of[2];                ///< of step number i of these in place i mod 2
+  UpdateReport update{};           ///< of the last that was started
+  std::uint64_t ticket = 0;        ///< to wait for
+  index_t started = 0, known = 0;  ///< how many steps were, and of how many all is known: as many, or one less
+
+  StepReport& begin() { return of[started % 2] = {}; }
+  /// The report of the step that is not known yet; everything of it has come.
+  const StepReport& finish() {
+    StepReport& report = of[known++ % 2];
+    report.gradient_norm = update.gradient_norm;
+    report.skipped = update.skipped;
+    return report;
+  }
+};
+
+/// The losses of a micro-batch from the numbers that the device made.
+/// @param read the unweighted alignment, the loss that was differentiated, the denoising loss of each of `batch` samples
+/// @param per_sample those losses again
+template <class W>
+Losses losses_of(const W* read, index_t batch, W weight, std::vector<W>& per_sample) {
+  per_sample.assign(read + 2, read + 2 + batch);
+  double sum = 0;
+  for (const W l : per_sample) sum += static_cast<double>(l);
+  const W mean = static_cast<W>(sum / static_cast<double>(batch));
+  return {double(mean), double(read[0]), double(weight), double(read[1])};
+}
+
+}  // namespace sra
