@@ -3,6 +3,7 @@
 #pragma once
 
 #include <sra/cpu/memory.hpp>
+#include <sra/expr/bytes.hpp>
 #include <sra/expr/overlap.hpp>
 
 #include <algorithm>
@@ -15,28 +16,10 @@ namespace sra::backend {
 namespace detail {
 
 using sra::detail::ConstantView;
+using sra::detail::grad_bytes;
+using sra::detail::leaf_bytes;
 using sra::detail::NoGrad;
-
-template <class V>
-double view_bytes(const V& view) {
-  return double(view.shape.size()) * sizeof(*view.data);
-}
-/// What an operand occupies, in bytes; a constant nothing.
-template <class L>
-double leaf_bytes(const L& leaf) {
-  if constexpr (std::is_same_v<L, ConstantView>)
-    return 0;
-  else
-    return view_bytes(leaf.view);
-}
-/// What writing a gradient, or adding to it, moves.
-template <class G>
-double grad_bytes(const G& grad) {
-  if constexpr (std::is_same_v<G, NoGrad>)
-    return 0;
-  else
-    return grad ? view_bytes(grad.to) * (grad.mode == GradMode::accumulate ? 2 : 1) : 0;
-}
+using sra::detail::view_bytes;
 
 /// Loads columns [i, i + count) of the leaf's row for row r of sample b; single elements fill the block.
 template <class W, class L>

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <sra/cuda/kernel.cuh>
+#include <sra/expr/bytes.hpp>
 #include <sra/expr/leaf.hpp>
 #include <sra/expr/pointwise.hpp>
 
@@ -12,8 +13,11 @@ namespace sra::cuda {
 
 using sra::detail::BranchView;
 using sra::detail::ConstantView;
+using sra::detail::grad_bytes;
+using sra::detail::leaf_bytes;
 using sra::detail::LeafView;
 using sra::detail::NoGrad;
+using sra::detail::view_bytes;
 
 /// Columns [i, i + N) of the leaf's row for row r of sample b.
 template <int N, class W, class L>
@@ -56,26 +60,6 @@ void with_vectors(const F& f, const Operand&... operand) {
   if constexpr (S::width % Most == 0)
     if ((takes_vectors<Most>(operand) && ...)) return f.template operator()<Most>();
   f.template operator()<1>();
-}
-
-/// What a view occupies, in bytes; an operand; what writing a gradient, or adding to it, moves.
-template <class V>
-double view_bytes(const V& view) {
-  return double(view.shape.size()) * sizeof(*view.data);
-}
-template <class L>
-double leaf_bytes(const L& leaf) {
-  if constexpr (std::is_same_v<L, ConstantView>)
-    return 0;
-  else
-    return view_bytes(leaf.view);
-}
-template <class G>
-double grad_bytes(const G& grad) {
-  if constexpr (std::is_same_v<G, NoGrad>)
-    return 0;
-  else
-    return grad ? view_bytes(grad.to) * (grad.mode == GradMode::accumulate ? 2 : 1) : 0;
 }
 
 }  // namespace sra::cuda
