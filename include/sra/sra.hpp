@@ -32,5 +32,6 @@
 #include <sra/ops/softmax.hpp>
 #include <sra/train/trainer.hpp>
 #ifdef __CUDACC__
+#include <sra/cuda/around.cuh>
 #include <sra/cuda/kernels.cuh>
 #endif

@@ -4,6 +4,7 @@
 #define BOOST_TEST_DYN_LINK
 #include "../train/far_runs.hpp"
 
+#include <sra/cuda/around.cuh>
 #include <sra/cuda/kernels.cuh>
 
 #include <boost/test/unit_test.hpp>
@@ -38,6 +39,12 @@ void expect_near(const std::string& what, double x, double reference, double lim
 }
 
 }  // namespace
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(initial_values_are_those_of_the_cpu, T, Types) {
+  const Run<Cpu, T> here(options<Cpu, T>());
+  const Run<Cuda, T> there(options<Cuda, T>());
+  BOOST_TEST((everything(here) == everything(there)));
+}
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(losses_and_gradients_are_those_of_the_cpu, T, Types) {
   Run<Cpu, T> here(options<Cpu, T>());
