@@ -18,6 +18,7 @@
 #include <sra/cpu/pointwise.hpp>
 #include <sra/cpu/reduce.hpp>
 #include <sra/cpu/softmax.hpp>
+#include <sra/cpu/statistics.hpp>
 #include <sra/cpu/update.hpp>
 #include <sra/data/prefetch.hpp>
 #include <sra/data/shapes.hpp>

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #define BOOST_TEST_MODULE trainer
 #define BOOST_TEST_DYN_LINK
+#include "../train/expected_statistics.hpp"
 #include "../train/far_runs.hpp"
 
 #include <sra/cuda/around.cuh>
@@ -82,6 +83,18 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(a_run_follows_the_cpus, T, Types) {
   const auto a = train(here), b = train(there);
   BOOST_TEST_REQUIRE(a.size() == b.size());
   for (std::size_t i = 0; i < a.size(); ++i) expect_near("step " + std::to_string(i), b[i], a[i], allowed_loss<T>);
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(statistics_are_those_of_the_numbers_before_and_after_a_step, T, Types) {
+  Run<Cuda, T> t(options<Cuda, T>());
+  move_all(t);
+  BOOST_TEST(updated(t.tensor_statistics()) == 0);
+  auto before = weights_of(t);
+  for (auto step : t.train(items, 4)) {  // the last two are replayed
+    (void)step;
+    expect_tensor_statistics(t, before);
+    before = weights_of(t);
+  }
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(two_runs_have_the_same_bits, T, Types) {

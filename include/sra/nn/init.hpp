@@ -59,8 +59,8 @@ constexpr std::uint64_t name_key(std::string_view name) {
   return h;
 }
 
-/// Where modules put the initial values of their parameters, in `initialise(const auto& values, name, seed)`: a flat buffer of a
-/// backend, which makes the numbers itself, many at a time and with the same bits as every other one.
+/// Where modules put the initial values of their parameters, in `initialise(const auto& values, name, seed)`: a flat buffer
+/// of a backend, which makes the numbers itself, many at a time and with the same bits as every other one.
 template <Context C>
 class Values {
  public:

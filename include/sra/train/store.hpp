@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -181,6 +182,16 @@ class Store {
     std::vector<W> values(static_cast<std::size_t>(p.size));
     backend_.download(values.data(), buffer + p.offset, values.size() * sizeof(W));
     return values;
+  }
+
+  /// Replaces what a master or an average holds of a parameter.
+  /// @throws Error for an unknown name or another number of values
+  void set_values(W* buffer, std::string_view name, std::span<const W> values) {
+    const ParamInfo& p = find(name);
+    if (std::cmp_not_equal(values.size(), p.size))
+      throw Error(text("parameters: ", name, ": expected ", p.size, " numbers, got ", values.size()));
+    invalidate();
+    backend_.upload(buffer + p.offset, values.data(), values.size_bytes());
   }
 
   /// The parameter of this name.  @throws Error if there is none

@@ -8,7 +8,7 @@
 
 namespace sra::arch {
 
-/// The policy of algorithms that run in stream s, are done when they return, and take their temporary memory from `memory`.
+/// The policy of algorithms that run in stream s, are done when they return, and take temporary memory from `memory`.
 template <class Allocator>
 auto thrust_policy(Stream s, Allocator& memory) {
   return thrust::cuda::par(memory).on(s);
