@@ -26,7 +26,7 @@ struct Linear {
     values.fill(bias, init::Constant{0});
   }
 
-  /// @param x [..., In]  @return [..., Out]
+  /// @param input [..., In]  @return [..., Out]
   auto operator()(const Pointwise auto& input) const {
     const auto x = eval(input);
     static_assert(decltype(x)::shape::width == In, "Linear<In, Out>: the last extent of the input must equal In");
