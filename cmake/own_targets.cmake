@@ -36,7 +36,20 @@ find_package(JPEG QUIET)
 find_package(PNG QUIET)
 find_package(CLI11 QUIET)
 find_package(nlohmann_json QUIET)
+if(NOT CMAKE_CXX_FLAGS MATCHES "-fsanitize=thread") # which takes the barriers of libgomp for races
+  find_package(OpenMP QUIET)
+endif()
 find_path(SRA_RANDOM123_DIR Random123/philox.h)
+
+# Thrust without nvcc: that of the CUDA Toolkit before that of the distribution, which is older.
+find_path(SRA_THRUST_DIR thrust/version.h HINTS /usr/local/cuda/include PATH_SUFFIXES cccl)
+if(SRA_THRUST_DIR)
+  add_library(Thrust::headers INTERFACE IMPORTED)
+  target_include_directories(Thrust::headers INTERFACE ${SRA_THRUST_DIR})
+  target_compile_definitions(Thrust::headers INTERFACE THRUST_DEVICE_SYSTEM=THRUST_DEVICE_SYSTEM_CPP)
+  # Thrust 1.17.2 and CCCL 3.0.1: detail/reference.h dereferences a null pointer to a policy that has no members.
+  target_compile_options(Thrust::headers INTERFACE -fno-sanitize=null)
+endif()
 
 # sra_add_program(<name> <source> [<library>...]) builds one program and links the libraries and what the source and its
 # neighbours include.  When a package is missing, the program is left out with a warning, and <name> is no target.
@@ -71,6 +84,12 @@ function(sra_add_program name source)
   endif()
   if(includes MATCHES "<nlohmann/")
     list(APPEND libraries nlohmann_json::nlohmann_json)
+  endif()
+  if(includes MATCHES "<omp\\.h>")
+    list(APPEND libraries OpenMP::OpenMP_CXX)
+  endif()
+  if(includes MATCHES "<thrust/|<sra/cuda/around")
+    list(APPEND libraries Thrust::headers)
   endif()
   foreach(library IN LISTS libraries)
     if(NOT TARGET ${library})

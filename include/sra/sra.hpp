@@ -18,6 +18,7 @@
 #include <sra/cpu/pointwise.hpp>
 #include <sra/cpu/reduce.hpp>
 #include <sra/cpu/softmax.hpp>
+#include <sra/cpu/statistics.hpp>
 #include <sra/cpu/update.hpp>
 #include <sra/data/prefetch.hpp>
 #include <sra/data/shapes.hpp>
@@ -32,5 +33,6 @@
 #include <sra/ops/softmax.hpp>
 #include <sra/train/trainer.hpp>
 #ifdef __CUDACC__
+#include <sra/cuda/around.cuh>
 #include <sra/cuda/kernels.cuh>
 #endif

@@ -4,6 +4,7 @@
 #define BOOST_TEST_DYN_LINK
 #include "../train/far_runs.hpp"
 
+#include <sra/cuda/around.cuh>
 #include <sra/cuda/kernels.cuh>
 
 #include <boost/test/unit_test.hpp>

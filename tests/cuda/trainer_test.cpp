@@ -2,8 +2,10 @@
 // SPDX-License-Identifier: MIT
 #define BOOST_TEST_MODULE trainer
 #define BOOST_TEST_DYN_LINK
+#include "../train/expected_statistics.hpp"
 #include "../train/far_runs.hpp"
 
+#include <sra/cuda/around.cuh>
 #include <sra/cuda/kernels.cuh>
 
 #include <boost/test/unit_test.hpp>
@@ -38,6 +40,12 @@ void expect_near(const std::string& what, double x, double reference, double lim
 }
 
 }  // namespace
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(initial_values_are_those_of_the_cpu, T, Types) {
+  const Run<Cpu, T> here(options<Cpu, T>());
+  const Run<Cuda, T> there(options<Cuda, T>());
+  BOOST_TEST((everything(here) == everything(there)));
+}
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(losses_and_gradients_are_those_of_the_cpu, T, Types) {
   Run<Cpu, T> here(options<Cpu, T>());
@@ -75,6 +83,18 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(a_run_follows_the_cpus, T, Types) {
   const auto a = train(here), b = train(there);
   BOOST_TEST_REQUIRE(a.size() == b.size());
   for (std::size_t i = 0; i < a.size(); ++i) expect_near("step " + std::to_string(i), b[i], a[i], allowed_loss<T>);
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(statistics_are_those_of_the_numbers_before_and_after_a_step, T, Types) {
+  Run<Cuda, T> t(options<Cuda, T>());
+  move_all(t);
+  BOOST_TEST(updated(t.tensor_statistics()) == 0);
+  auto before = weights_of(t);
+  for (auto step : t.train(items, 4)) {  // the last two are replayed
+    (void)step;
+    expect_tensor_statistics(t, before);
+    before = weights_of(t);
+  }
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(two_runs_have_the_same_bits, T, Types) {

@@ -51,11 +51,7 @@ void expect_keys_of(const std::filesystem::path& folder) {
 
 template <DiTConfig C>
 double position(int token, int channel) {
-  static const std::vector<double> all = [] {
-    std::vector<double> v(static_cast<std::size_t>(C.tokens() * C.hidden));
-    detail::position_embedding<C>(v.data());
-    return v;
-  }();
+  static const std::vector<double> all = detail::position_embedding<C, double>();
   return all[static_cast<std::size_t>(token * C.hidden + channel)];
 }
 

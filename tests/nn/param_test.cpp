@@ -39,9 +39,8 @@ struct Outer {
 struct Gain {
   Param<3> gain;
   static constexpr void visit(auto& self, auto&& f) { f("gain", self.gain); }
-  template <class W>
-  void initialise(W* values, std::string_view name, std::uint64_t seed) const {
-    for (index_t i = 0; i < 3; ++i) values[gain.offset + i] = static_cast<W>(name.empty() ? seed : 0);
+  void initialise(const auto& values, std::string_view name, std::uint64_t seed) const {
+    values.fill(gain, init::Constant{name.empty() ? static_cast<double>(seed) : 0});
   }
 };
 

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #define BOOST_TEST_MODULE far_backend
 #define BOOST_TEST_DYN_LINK
+#include "expected_statistics.hpp"
 #include "far_runs.hpp"
 #include "process.hpp"
 
@@ -97,7 +98,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(a_step_and_given_draws_have_the_bits_of_the_cpu, T
   Run<Far, T> away(options<Far, T>());
   BOOST_TEST((everything(near) == everything(away)));
   const Given given;
-  const auto same = [](const Losses& a, const Losses& b) {
+  const auto same_losses = [](const Losses& a, const Losses& b) {
     BOOST_TEST(a.denoising == b.denoising);
     BOOST_TEST(a.alignment == b.alignment);
     BOOST_TEST(a.weight == b.weight);
@@ -108,11 +109,12 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(a_step_and_given_draws_have_the_bits_of_the_cpu, T
   move_all(away);
   for (int i = 0; i < 2; ++i) {
     const auto a = near.step(given.batch<Model>(near.backend())), b = away.step(given.batch<Model>(away.backend()));
-    same(a.losses, b.losses);
+    same_losses(a.losses, b.losses);
     BOOST_TEST(a.gradient_norm == b.gradient_norm);
+    BOOST_TEST(same(near.tensor_statistics(), away.tensor_statistics()));
   }
-  same(near.losses(given.batch<Model>(near.backend()), given.draws<Model>(near.backend())),
-       away.losses(given.batch<Model>(away.backend()), given.draws<Model>(away.backend())));
+  same_losses(near.losses(given.batch<Model>(near.backend()), given.draws<Model>(near.backend())),
+              away.losses(given.batch<Model>(away.backend()), given.draws<Model>(away.backend())));
   BOOST_TEST(near.engine().denoising_per_sample() == away.engine().denoising_per_sample());
   BOOST_TEST((everything(near) == everything(away)));
   BOOST_TEST((images<Cpu, T>(near) == images<Far, T>(away)));

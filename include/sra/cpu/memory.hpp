@@ -31,6 +31,17 @@ void fill(C& context, View<T, S> y, T value) {
   });
 }
 
+/// to[i] = rule(i), rounded to the type of to; the same bits for any number of threads.
+template <ContextOn<Cpu> C, class W, class Rule>
+void tabulate(C& context, W* to, index_t count, const Rule& rule) {
+  constexpr index_t task = 16'384;
+  launch(context, "tabulate", {double(count) * sizeof(W), 0}, [&](Cpu& cpu) {
+    cpu.threads().for_each((count + task - 1) / task, [&](index_t t, int) {
+      for (index_t i = t * task; i < std::min(count, (t + 1) * task); ++i) to[i] = static_cast<W>(rule(i));
+    });
+  });
+}
+
 /// The rows of a view with their sizes as numbers: a kernel that gains nothing from constants is compiled once.
 template <class T>
 struct Rows {

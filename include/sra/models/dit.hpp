@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace sra {
 
@@ -22,17 +23,19 @@ namespace detail {
 /// Fixed two-dimensional sine-cosine embedding: the first half of the channels encodes the column, the second the row; in
 /// each half all sines come before all cosines.  Frequencies 10000^(−k / (D/4)), computed in double.
 template <DiTConfig C, class W>
-void position_embedding(W* to) {
+std::vector<W> position_embedding() {
+  std::vector<W> table(static_cast<std::size_t>(C.tokens() * C.hidden));
   constexpr int quarter = C.hidden / 4, columns = C.width / C.patch;
   for (int token = 0; token < C.tokens(); ++token)
     for (int half = 0; half < 2; ++half)
       for (int k = 0; k < quarter; ++k) {
         const double place = half == 0 ? token % columns : token / columns;
         const double angle = place * std::pow(10000.0, -static_cast<double>(k) / quarter);
-        W* row = to + token * C.hidden + half * 2 * quarter;
+        W* row = table.data() + token * C.hidden + half * 2 * quarter;
         row[k] = static_cast<W>(std::sin(angle));
         row[quarter + k] = static_cast<W>(std::cos(angle));
       }
+  return table;
 }
 
 }  // namespace detail
@@ -70,9 +73,9 @@ struct SiT {
     f("final_layer", self.final_layer);
   }
 
-  template <class W>
-  void initialise(W* values, std::string_view, std::uint64_t) const {
-    detail::position_embedding<C>(values + pos_embed.offset);
+  template <class Values>
+  void initialise(const Values& values, std::string_view, std::uint64_t) const {
+    values.set(pos_embed, detail::position_embedding<C, typename Values::W>());
   }
 
   /// Tokens of images.  @param x [B, H, W, C]  @return [B, T, D]

@@ -21,11 +21,9 @@ struct HeadNorm {
     f("bias", self.bias);
   }
 
-  template <class W>
-  void initialise(W* values, std::string_view name, std::uint64_t seed) const {
-    const Rng rng(seed, Purpose::initialise, 0, init::name_key(name));
-    init::One::fill(values + weight.offset, Width, 1, Width, rng);
-    init::Zero::fill(values + bias.offset, Width, 1, Width, rng);
+  void initialise(const auto& values, std::string_view, std::uint64_t) const {
+    values.fill(weight, init::Constant{1});
+    values.fill(bias, init::Constant{0});
   }
 
   /// Normalises every head of every token on its own.  @param x [B, T, D], rows may be part of qkv  @return [B, T, D]

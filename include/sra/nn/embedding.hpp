@@ -24,11 +24,10 @@ struct PatchEmbedProjection {
     f("bias", self.bias);
   }
 
-  template <class W>
-  void initialise(W* values, std::string_view name, std::uint64_t seed) const {
+  void initialise(const auto& values, std::string_view name, std::uint64_t seed) const {
     const Rng rng(seed, Purpose::initialise, 0, init::name_key(name));
-    init::XavierUniform::fill(values + weight.offset, decltype(weight)::size, Width, Channels * P * P, rng);
-    init::Zero::fill(values + bias.offset, Width, 1, 1, rng);
+    values.fill(weight, init::XavierUniform::rule(Width, Channels * P * P, rng));
+    values.fill(bias, init::Constant{0});
   }
 
   /// @param x [B, H, W, C]  @return [B, T, D]
@@ -108,10 +107,9 @@ struct Classes {
 
     static constexpr void visit(auto& self, auto&& f) { f("embedding_table.weight", self.weight); }
 
-    template <class W>
-    void initialise(W* values, std::string_view name, std::uint64_t seed) const {
+    void initialise(const auto& values, std::string_view name, std::uint64_t seed) const {
       const Rng rng(seed, Purpose::initialise, 0, init::name_key(name));
-      init::Normal02::fill(values + weight.offset, decltype(weight)::size, 1, 1, rng);
+      values.fill(weight, init::Normal02::rule(N + 1, Width, rng));
     }
 
     /// e = time + table[labels].  @param time [B, D]  @return [B, D]

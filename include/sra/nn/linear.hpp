@@ -20,11 +20,10 @@ struct Linear {
   }
 
   /// Initial values: weight by Init, bias zero.
-  template <class W>
-  void initialise(W* values, std::string_view name, std::uint64_t seed) const {
+  void initialise(const auto& values, std::string_view name, std::uint64_t seed) const {
     const Rng rng(seed, Purpose::initialise, 0, init::name_key(name));
-    Init::fill(values + weight.offset, Out * In, Out, In, rng);
-    init::Zero::fill(values + bias.offset, Out, Out, In, rng);
+    values.fill(weight, Init::rule(Out, In, rng));
+    values.fill(bias, init::Constant{0});
   }
 
   /// @param input [..., In]  @return [..., Out]

@@ -14,6 +14,7 @@
 #include <sra/train/replay.hpp>
 #include <sra/train/reports.hpp>
 #include <sra/train/store.hpp>
+#include <sra/train/tensor_statistics.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -179,6 +180,14 @@ class Engine {
   void deliver(Ticket until) requires(late) { replay_.deliver(until); }
   /// The same, and what was started after it is given up.
   void forget(Ticket after) requires(late) { replay_.forget(after); }
+
+  /// Statistics of every parameter after an update.
+  /// @param update its number, 0-based; -1: none was made  @param s its settings
+  std::vector<TensorStatistics> tensor_statistics(index_t update, const UpdateSettings& s) {
+    Detached<B, T> context(workspace_, {});
+    return sra::tensor_statistics(context, store_, update_args(update, s),
+                                  [&](const ParamInfo& p, std::size_t i) { return update >= 0 && trained(p, i); });
+  }
 
   /// The first parameter whose gradient is not finite, or "".
   std::string first_not_finite() const {

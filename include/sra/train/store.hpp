@@ -6,10 +6,12 @@
 #include <sra/core/arena.hpp>
 #include <sra/core/dtype.hpp>
 #include <sra/core/error.hpp>
+#include <sra/nn/init.hpp>
 #include <sra/nn/param.hpp>
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -28,17 +30,16 @@ struct Trained {
     std::remove_cvref_t<decltype(self.model)>::visit(self.model, f);
     std::remove_cvref_t<decltype(self.extra)>::visit(self.extra, f);
   }
-  template <class W>
-  void initialise(W* values, std::string_view name, std::uint64_t seed) const {
+  void initialise(const auto& values, std::string_view name, std::uint64_t seed) const {
     if constexpr (requires { model.initialise(values, name, seed); }) model.initialise(values, name, seed);
     if constexpr (requires { extra.initialise(values, name, seed); }) extra.initialise(values, name, seed);
   }
 };
 
-/// Calls f(name, module) for every module that has a rule for its initial values.
+/// Calls f(name, module) for a module and every module in it.
 template <class M, class F>
 void for_each_module(const M& module, F&& f, const std::string& name = "") {
-  if constexpr (requires(float* w) { module.initialise(w, std::string_view{}, std::uint64_t{}); }) f(name, module);
+  f(name, module);
   M::visit(module, [&](const char* field_name, const auto& field) {
     using Field = std::remove_cvref_t<decltype(field)>;
     const std::string full = detail::dotted(name, field_name);
@@ -80,7 +81,7 @@ std::vector<ParamInfo> parameters_of(M& module) {
   return list;
 }
 
-/// Rounds a flat buffer to the type that products read.  @param size a multiple of param_alignment
+/// Copies a flat buffer, rounded to another type, such as that which products read.  @param size a multiple of param_alignment
 template <class T, Backend B>
 void round_values(B& backend, T* to, const wide_t<T>* from, index_t size) {
   Workspace<B> workspace(backend);
@@ -163,14 +164,16 @@ class Store {
     }
   }
 
-  /// Draws initial values, keyed by the seed and each module's name, and copies them into the averages.
+  /// Draws initial values on the backend, keyed by the seed and each module's name, and copies them into the averages.
   void initialise(std::uint64_t seed) {
     if (!allocated()) throw Error("Store: expected allocate() before initialise()");
-    std::vector<W> drawn(B::is_host ? 0 : static_cast<std::size_t>(size_));
-    W* values = B::is_host ? master() : drawn.data();
-    for_each_module(module_, [&](const std::string& name, const auto& m) { m.initialise(values, name, seed); });
-    if (!B::is_host) backend_.upload(master(), values, bytes());
-    for (int i = 0; i < emas(); ++i) backend_.upload(ema(i), values, bytes());
+    Workspace<B> workspace(backend_);
+    Detached<B, W> context(workspace, {});
+    const init::Values values(context, master());
+    for_each_module(module_, [&](const std::string& name, const auto& m) {
+      if constexpr (requires { m.initialise(values, name, seed); }) m.initialise(values, name, seed);
+    });
+    for (int i = 0; i < emas(); ++i) round_values<W>(backend_, ema(i), master(), size_);
     invalidate();
   }
 
@@ -181,14 +184,22 @@ class Store {
     return values;
   }
 
+  /// Replaces what a master or an average holds of a parameter.
+  /// @throws Error for an unknown name or another number of values
+  void set_values(W* buffer, std::string_view name, std::span<const W> values) {
+    const ParamInfo& p = find(name);
+    if (std::cmp_not_equal(values.size(), p.size))
+      throw Error(text("parameters: ", name, ": expected ", p.size, " numbers, got ", values.size()));
+    invalidate();
+    backend_.upload(buffer + p.offset, values.data(), values.size_bytes());
+  }
+
   /// The parameter of this name.  @throws Error if there is none
   const ParamInfo& find(std::string_view name) const {
     for (const ParamInfo& p : list_)
       if (p.name == name) return p;
     throw Error(text("parameters: expected a name of the model, got \"", name, "\""));
   }
-
-  std::size_t bytes() const { return static_cast<std::size_t>(size_) * sizeof(W); }
 
  private:
   Memory zeroed(std::size_t element) const {

@@ -120,9 +120,19 @@ class Trainer {
   std::vector<W> ema_values(std::string_view name, int i = 0) const { return values(engine_.store().ema(i), name); }
   std::vector<W> gradient_values(std::string_view name) const { return values(engine_.store().gradient(), name); }
   /// Replaces all numbers of a parameter, or of its average.  @throws Error for an unknown name or another number of them
-  void set_parameter(std::string_view name, std::span<const W> values) { set(engine_.store().master(), name, values); }
+  void set_parameter(std::string_view name, std::span<const W> values) {
+    engine_.store().set_values(engine_.store().master(), name, values);
+  }
   void set_ema(std::string_view name, std::span<const W> values, int i = 0) {
-    set(engine_.store().ema(i), name, values);
+    engine_.store().set_values(engine_.store().ema(i), name, values);
+  }
+
+  /// Statistics of every parameter's values, gradient and last update, see TensorStatistics.  There is no update before the
+  /// first step of this process and after a skipped one.  Waits for the backend.
+  std::vector<TensorStatistics> tensor_statistics() {
+    settle();
+    return engine_.tensor_statistics(last_.lr > 0 && !last_.skipped ? run_.step - run_.skipped - 1 : -1,
+                                     update_settings_);
   }
 
   /// Losses and gradients of one batch; no update.  @param batch of any size  @param draws what is empty is drawn
@@ -290,12 +300,7 @@ class Trainer {
 
  private:
   /// Whether the model can be trained; models with learn_sigma can only be sampled from.
-  static constexpr bool trains = [] {
-    if constexpr (requires { Model::config.learn_sigma; })
-      return !Model::config.learn_sigma;
-    else
-      return true;
-  }();
+  static constexpr bool trains = !requires { requires Model::config.learn_sigma; };
 
   static Options accepted(Options options) {
     Options o = checked_options(std::move(options));
@@ -373,13 +378,6 @@ class Trainer {
   }
   std::vector<W> values(const W* buffer, std::string_view name) const {
     return engine_.store().values_of(buffer, engine_.store().find(name));
-  }
-  void set(W* buffer, std::string_view name, std::span<const W> values) {
-    const ParamInfo& p = engine_.store().find(name);
-    if (std::cmp_not_equal(values.size(), p.size))
-      throw Error(text("Trainer: ", name, ": expected ", p.size, " numbers, got ", values.size()));
-    engine_.store().invalidate();
-    backend_.upload(buffer + p.offset, values.data(), values.size_bytes());
   }
 
   Options options_;
