@@ -87,17 +87,17 @@ struct AttentionOperands {
     return sra::detail::attention_cost(samples(), Q::sample_rows, K::sample_rows, Q::width, sizeof(T), products);
   }
   auto forward_kernel(float* lse) const {
-    return typename Sizes::Forward{.o = head_rows<bf16>(o),
-                                   .lse = lse,
-                                   .q = head_rows<const bf16>(q),
-                                   .k = head_rows<const bf16>(k),
-                                   .v = head_rows<const bf16>(v),
-                                   .query_group = group(),
-                                   .key_group = group(),
-                                   .heads = Sizes::heads,
-                                   .queries = Sizes::queries,
-                                   .keys = Sizes::keys,
-                                   .base = Sizes::template base<float>()};
+    return typename Sizes::Forward{{.o = head_rows<bf16>(o),
+                                    .lse = lse,
+                                    .q = head_rows<const bf16>(q),
+                                    .k = head_rows<const bf16>(k),
+                                    .v = head_rows<const bf16>(v),
+                                    .query_group = group(),
+                                    .key_group = group(),
+                                    .heads = Sizes::heads,
+                                    .queries = Sizes::queries,
+                                    .keys = Sizes::keys,
+                                    .base = Sizes::template base<float>()}};
   }
   PlainAttention<T, Sizes::width, Sizes::masked> plain() const {
     return {head_rows<const T>(q),
@@ -140,26 +140,26 @@ struct AttentionPull : AttentionOperands<Heads, T, Q, K, Mask> {
     return !dq || at_once ? 0 : this->heads() * Sizes::queries * Sizes::width;
   }
 
-  /// @param sums room for sums() floats, or null if that is 0  @param stages see AttentionBackward
+  /// @param sums room for sums() floats, or null if that is 0  @param stages see AttentionGradients
   auto kernel(float* sums, int stages) const {
-    return typename Sizes::Backward{.q = head_rows<const bf16>(this->q),
-                                    .k = head_rows<const bf16>(this->k),
-                                    .v = head_rows<const bf16>(this->v),
-                                    .o = head_rows<const bf16>(this->o),
-                                    .dy = head_rows<const bf16>(dy),
-                                    .lse = lse,
-                                    .query_group = this->group(),
-                                    .key_group = this->group(),
-                                    .dq = head_grad(dq),
-                                    .dk = head_grad(dk),
-                                    .dv = head_grad(dv),
-                                    .sums = sums,
-                                    .heads = Sizes::heads,
-                                    .queries = Sizes::queries,
-                                    .keys = Sizes::keys,
-                                    .stages = stages,
-                                    .scale = Sizes::template scale<float>(),
-                                    .base = Sizes::template base<float>()};
+    return typename Sizes::Backward{{.q = head_rows<const bf16>(this->q),
+                                     .k = head_rows<const bf16>(this->k),
+                                     .v = head_rows<const bf16>(this->v),
+                                     .o = head_rows<const bf16>(this->o),
+                                     .dy = head_rows<const bf16>(dy),
+                                     .lse = lse,
+                                     .query_group = this->group(),
+                                     .key_group = this->group(),
+                                     .dq = head_grad(dq),
+                                     .dk = head_grad(dk),
+                                     .dv = head_grad(dv),
+                                     .sums = sums,
+                                     .heads = Sizes::heads,
+                                     .queries = Sizes::queries,
+                                     .keys = Sizes::keys,
+                                     .stages = stages,
+                                     .scale = Sizes::template scale<float>(),
+                                     .base = Sizes::template base<float>()}};
   }
   void on_tensor_cores(Cuda& cuda, float* sums) const {
     using Kernel = typename Sizes::Backward;
