@@ -90,24 +90,29 @@ class BlockAlone {
   Buffer<float> modulation_, delay_;
 };
 
-/// Program: `NAME [R W]` prints a table for each batch; every kernel is launched at least 20 times after 3 for warm-up.
+/// Program: `NAME [R W]` prints a table for each batch and kernel of attention; every kernel is launched at least 20 times after 3 for warm-up.
 template <sra::DiTConfig config>
 int kernels_main(const char* model, int argc, char** argv) {
   return run_on_device("gpu_kernels", [&] {
     const Ceilings ceilings{argument(argc, argv, 1), argument(argc, argv, 2)};
-    for (const sra::index_t batch : {256, 64}) {
+    const auto measure = [&](sra::index_t batch, sra::AttentionKernel attention) {
       sra::CudaOptions options;
       options.algorithms = "algorithms.txt";
+      options.attention = attention;
       sra::Cuda cuda(options);
+      if (cuda.attention() != attention) return;  // a device without it
       BlockAlone<config> block(cuda, batch);
       EventTimes times(cuda);
       for (int i = 0; i < 23; ++i) {
         block.pass(&times);
         times.end_pass(i >= 3);
       }
-      std::printf("### %s, batch %d: one block, head, distance and update of both\n\n", model, static_cast<int>(batch));
+      std::printf("### %s, batch %d, attention by %s: one block, head, distance and update of both\n\n", model,
+                  static_cast<int>(batch), attention == sra::AttentionKernel::mma ? "mma.sync" : "wgmma");
       times.print(ceilings);
-    }
+    };
+    for (const sra::index_t batch : {256, 64})
+      for (const auto attention : {sra::AttentionKernel::mma, sra::AttentionKernel::wgmma}) measure(batch, attention);
   });
 }
 

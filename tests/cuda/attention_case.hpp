@@ -128,7 +128,7 @@ class Case {
     View<float, Shape<dynamic>> lse;
   };
 
-  explicit Case(index_t samples, Layout layout = {})
+  explicit Case(index_t samples, Layout layout = {}, AttentionKernel kernel = AttentionKernel::mma)
       : samples_(samples),
         layout_(layout),
         problem_{{samples, Heads, Queries, Keys, Width},
@@ -137,7 +137,8 @@ class Case {
                  draw<T>(K{samples}.size(), 3),
                  draw<T>(Q{samples}.size(), 4),
                  {},
-                 {}} {
+                 {}},
+        cuda_({.attention = kernel}) {
     index_t end = 64;
     at_.lse = dense(lse_.data() + 1, Shape<dynamic>{samples * Heads * Queries});
     if (layout.packed) {
@@ -265,7 +266,8 @@ class Case {
   }
 
   std::string name() const {
-    return text(std::is_same_v<T, bf16> ? "bf16" : "float", ", ", Heads, " x ", Width, ", ", Queries, " x ", Keys);
+    return text(std::is_same_v<T, bf16> ? "bf16" : "float", ", ", Heads, " x ", Width, ", ", Queries, " x ", Keys,
+                cuda_.attention() == AttentionKernel::wgmma ? ", wgmma" : "");
   }
   const Reference& reference() {
     if (references_.empty()) references_.emplace_back(problem_, unit<T>);
@@ -302,7 +304,7 @@ class Case {
   index_t samples_;
   Layout layout_;
   Problem problem_;
-  Cuda cuda_{};
+  Cuda cuda_;
   Workspace<Cuda> workspace_{cuda_};
   Room<T> memory_{cuda_, elements()};
   Room<float> lse_{cuda_, samples_* Heads* Queries + 2};

@@ -14,6 +14,8 @@ using namespace sra::attention_check;
 
 namespace {
 
+/// What only bf16 on tensor cores may choose between.
+constexpr AttentionKernel kernels[] = {AttentionKernel::mma, AttentionKernel::wgmma};
 constexpr Modes overwriting{}, adding{GradMode::accumulate, GradMode::accumulate, GradMode::accumulate};
 
 /// Groups of tokens: in turns, or one half after the other, so that whole tiles of keys are of another group.
@@ -40,8 +42,8 @@ class OnDevice {
 };
 
 template <class T, int Heads, index_t Tokens, index_t Width>
-void check_groups(bool halves) {
-  Case<T, Heads, Tokens, Tokens, Width> test(2);
+void check_groups(bool halves, AttentionKernel kernel = AttentionKernel::mma) {
+  Case<T, Heads, Tokens, Tokens, Width> test(2, {}, kernel);
   const auto group = groups<Tokens>(2, halves);
   test.problem().query_group = test.problem().key_group = group;
   const OnDevice there(test.cuda(), group);
@@ -51,12 +53,12 @@ void check_groups(bool halves) {
 
 /// Keys have groups of their own, and some queries see none of them.  No op asks for that yet, the kernels can do it.
 template <class T, int Heads, index_t Tokens, index_t Width>
-void check_blind_queries() {
+void check_blind_queries(AttentionKernel which = AttentionKernel::mma) {
   using Test = Case<T, Heads, Tokens, Tokens, Width>;
   using Groups = SameGroup<Shape<dynamic, Tokens>>;
   using Pull = cuda::detail::AttentionPull<Heads, T, typename Test::Q, typename Test::K, Groups>;
   using Sizes = typename Pull::Sizes;
-  Test test(2);
+  Test test(2, {}, which);
   const auto group = groups<Tokens>(2, false);
   auto of_keys = group;
   for (auto& g : of_keys) g = g == 1 ? 2 : g;
@@ -67,10 +69,14 @@ void check_blind_queries() {
   test.forward([&](auto&, const auto& at) {
     const typename Pull::Base operands{at.o, at.q, at.k, at.v, mask};
     if constexpr (std::is_same_v<T, bf16>) {
-      using Kernel = typename Sizes::Forward;
-      auto kernel = operands.forward_kernel(at.lse.data);
-      kernel.key_group = keys_there.data();
-      arch::launch_kernel(stream, Kernel::blocks(2, Heads, Tokens), Kernel::shared_bytes, kernel);
+      const auto run = [&]<class Kernel>(Kernel kernel) {
+        kernel.key_group = keys_there.data();
+        arch::launch_kernel(stream, Kernel::blocks(2, Heads, Tokens), Kernel::shared_bytes, kernel);
+      };
+      if (test.cuda().attention() == AttentionKernel::wgmma)
+        run(operands.template forward_kernel<typename Sizes::WarpgroupForward>(at.lse.data));
+      else
+        run(operands.template forward_kernel<typename Sizes::Forward>(at.lse.data));
     } else {
       auto plain = operands.plain();
       plain.key_group = keys_there.data();
@@ -83,9 +89,11 @@ void check_blind_queries() {
     test.backward(
         [&](auto&, const auto& at, auto dq, auto dk, auto dv) {
           const Pull pull{{at.o, at.q, at.k, at.v, mask}, at.dy, at.lse.data, dq, dk, dv};
-          auto kernel = pull.kernel(nullptr, 1);
-          kernel.key_group = keys_there.data();
-          arch::launch_kernel(stream, 2 * Heads, kernel.shared_bytes(1), kernel);
+          pull.with_kernel(test.cuda().attention(), [&]<class Kernel>(std::type_identity<Kernel>) {
+            auto kernel = pull.template kernel<Kernel>(nullptr, 1);
+            kernel.key_group = keys_there.data();
+            arch::launch_kernel(stream, 2 * Heads, Kernel::shared_bytes(1), kernel);
+          });
         },
         overwriting);
 }
@@ -132,26 +140,43 @@ static_assert(stores_without_conflicts(cuda::detail::tile_pitch(64)));
 BOOST_AUTO_TEST_SUITE(cuda_attention)
 
 BOOST_AUTO_TEST_CASE(tensor_cores_agree_with_the_definition) {
-  Case<bf16, 2, 1, 1, 8>(2).run();
-  Case<bf16, 3, 16, 16, 16>(2).run();
-  Case<bf16, 2, 17, 16, 24>(2).run();
-  Case<bf16, 2, 1, 17, 40>(2).run();
-  Case<bf16, 2, 64, 64, 64>(2).run();
-  Case<bf16, 1, 100, 64, 72>(2).run();
-  Case<bf16, 2, 100, 100, 32>(1).run();
-  Case<bf16, 1, 17, 100, 88>(1).run();
-  Case<bf16, 1, 64, 100, 128>(2).run();
-  Case<bf16, 1, 33, 65, 80>(2).run();
+  for (const AttentionKernel kernel : kernels) {
+    Case<bf16, 2, 1, 1, 8>(2, {}, kernel).run();
+    Case<bf16, 3, 16, 16, 16>(2, {}, kernel).run();
+    Case<bf16, 2, 17, 16, 24>(2, {}, kernel).run();
+    Case<bf16, 2, 1, 17, 40>(2, {}, kernel).run();
+    Case<bf16, 2, 64, 64, 64>(2, {}, kernel).run();
+    Case<bf16, 1, 100, 64, 72>(2, {}, kernel).run();
+    Case<bf16, 2, 100, 100, 32>(1, {}, kernel).run();
+    Case<bf16, 1, 17, 100, 88>(1, {}, kernel).run();
+    Case<bf16, 1, 64, 100, 128>(2, {}, kernel).run();
+    Case<bf16, 1, 33, 65, 80>(2, {}, kernel).run();
+  }
 }
 
 BOOST_AUTO_TEST_CASE(tensor_cores_agree_with_the_definition_for_256_tokens) {
-  Case<bf16, 1, 256, 256, 64>(1).run();
-  Case<bf16, 1, 256, 256, 72>(1).run(adding);
+  for (const AttentionKernel kernel : kernels) {
+    Case<bf16, 1, 256, 256, 64>(1, {}, kernel).run();
+    Case<bf16, 1, 256, 256, 72>(1, {}, kernel).run(adding);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(warpgroups_take_every_head_size) {
+  const auto run = []<int... Eights>(std::integer_sequence<int, Eights...>) {
+    (Case<bf16, 1, 70, 90, 8 * (Eights + 2)>(1, {}, AttentionKernel::wgmma).run(), ...);
+  };
+  run(std::make_integer_sequence<int, 15>{});
+}
+
+BOOST_AUTO_TEST_CASE(warpgroups_pass_many_tiles_and_turns) {
+  Case<bf16, 1, 130, 999, 72>(1, {}, AttentionKernel::wgmma).run();
 }
 
 BOOST_AUTO_TEST_CASE(more_keys_than_a_block_has_room_for) {
-  Case<bf16, 2, 100, 300, 16>(2).run();
-  Case<bf16, 1, 100, 256, 128>(1).run(adding);
+  for (const AttentionKernel kernel : kernels) {
+    Case<bf16, 2, 100, 300, 16>(2, {}, kernel).run();
+    Case<bf16, 1, 100, 256, 128>(1, {}, kernel).run(adding);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(plain_kernels_agree_with_the_definition) {
@@ -166,8 +191,10 @@ BOOST_AUTO_TEST_CASE(plain_kernels_agree_with_the_definition) {
 }
 
 BOOST_AUTO_TEST_CASE(rows_lie_apart_or_packed) {
-  Case<bf16, 2, 33, 17, 24>(3, {.gap = 8, .after_sample = 16}).run(adding);
-  Case<bf16, 2, 65, 65, 72>(2, {.packed = true}).run();
+  for (const AttentionKernel kernel : kernels) {
+    Case<bf16, 2, 33, 17, 24>(3, {.gap = 8, .after_sample = 16}, kernel).run(adding);
+    Case<bf16, 2, 65, 65, 72>(2, {.packed = true}, kernel).run();
+  }
   Case<float, 2, 33, 17, 5>(3, {.gap = 3, .after_sample = 5}).run(adding);
   Case<float, 2, 33, 33, 16>(2, {.packed = true}).run();
 }
@@ -176,23 +203,29 @@ BOOST_AUTO_TEST_CASE(ignored_gradients_are_left_alone) {
   constexpr GradMode none = GradMode::ignore, set = GradMode::overwrite, add = GradMode::accumulate;
   for (const Modes modes :
        {Modes{none, set, add}, Modes{add, none, set}, Modes{set, add, none}, Modes{add, none, none}}) {
-    Case<bf16, 1, 17, 33, 24>(2).run(modes);
-    Case<bf16, 1, 17, 300, 8>(1).run(modes);
+    for (const AttentionKernel kernel : kernels) {
+      Case<bf16, 1, 17, 33, 24>(2, {}, kernel).run(modes);
+      Case<bf16, 1, 17, 300, 16>(1, {}, kernel).run(modes);
+    }
     Case<float, 1, 17, 33, 5>(2).run(modes);
   }
 }
 
 BOOST_AUTO_TEST_CASE(tokens_of_other_groups_are_not_seen) {
   for (const bool halves : {false, true}) {
-    check_groups<bf16, 2, 100, 16>(halves);
-    check_groups<bf16, 1, 300, 72>(halves);
+    for (const AttentionKernel kernel : kernels) {
+      check_groups<bf16, 2, 100, 16>(halves, kernel);
+      check_groups<bf16, 1, 300, 72>(halves, kernel);
+    }
     check_groups<float, 2, 100, 5>(halves);
   }
 }
 
 BOOST_AUTO_TEST_CASE(queries_that_see_no_key_get_zero) {
-  check_blind_queries<bf16, 2, 100, 72>();
-  check_blind_queries<bf16, 1, 33, 128>();
+  for (const AttentionKernel kernel : kernels) {
+    check_blind_queries<bf16, 2, 100, 72>(kernel);
+    check_blind_queries<bf16, 1, 33, 128>(kernel);
+  }
   check_blind_queries<float, 2, 33, 5>();
 }
 
@@ -202,6 +235,7 @@ BOOST_AUTO_TEST_CASE(gradients_that_share_memory_are_added_in_order) {
     test->run_on_one_value();
   };
   one_value(std::make_unique<Case<bf16, 2, 65, 65, 24>>(2));
+  one_value(std::make_unique<Case<bf16, 2, 65, 65, 24>>(2, Layout{}, AttentionKernel::wgmma));
   one_value(std::make_unique<Case<bf16, 2, 33, 33, 16>>(2, Layout{.gap = 3}));
   one_value(std::make_unique<Case<float, 2, 33, 33, 5>>(2));
   const auto shifted = [](auto test) {

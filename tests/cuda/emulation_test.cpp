@@ -4,12 +4,15 @@
 #define BOOST_TEST_DYN_LINK
 #include <sra/cuda/arch/runtime.cuh>
 #include <sra/cuda/arch/tensor_cores.cuh>
+#include <sra/cuda/arch/warpgroup.cuh>
 
 #include <boost/test/unit_test.hpp>
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace sra;
@@ -193,6 +196,130 @@ BOOST_AUTO_TEST_CASE(copies_are_seen_when_they_are_waited_for) {
     BOOST_TEST(ints()[4] == 0);
   });
   BOOST_CHECK_EXCEPTION(run<32>(1, 64, [] { arch::copy_16_bytes(ints() + 1, from); }), Error, says("multiples of 16"));
+}
+
+BOOST_AUTO_TEST_CASE(descriptors_are_read_as_the_vendor_says) {
+  // PTX ISA, wgmma, in units of 16 bytes: along K, LBO leads "from the first column to the second columns of the 8x2 tile"
+  // and SBO "from the first 8 rows to the next 8 rows"; along M or N, LBO leads "from the first 8 columns to the next 8
+  // columns", SBO "from the first row to the next row".  Worked out by hand:
+  struct {
+    bool transposed;
+    std::uint64_t leading, stride;
+    int n, k;
+    std::uint32_t address;
+  } const table[] = {
+      {false, 128, 1152, 0, 0, 2048},  {false, 128, 1152, 0, 1, 2050},    {false, 128, 1152, 1, 0, 2064},
+      {false, 128, 1152, 7, 7, 2174},  {false, 128, 1152, 0, 8, 2176},    {false, 128, 1152, 8, 0, 3200},
+      {false, 128, 1152, 9, 11, 3350}, {false, 128, 1152, 63, 15, 10366}, {true, 1152, 128, 1, 0, 2050},
+      {true, 1152, 128, 0, 1, 2064},   {true, 1152, 128, 7, 7, 2174},     {true, 1152, 128, 8, 0, 2176},
+      {true, 1152, 128, 0, 8, 3200},   {true, 1152, 128, 71, 15, 4350},
+  };
+  for (const auto& row : table) {
+    const std::uint64_t descriptor = 2048 / 16 | row.leading / 16 << 16 | row.stride / 16 << 32;
+    const arch::emulated::SharedOperand operand{descriptor, row.transposed};
+    BOOST_TEST(operand.address(row.k, row.n) == row.address, row.n << ", " << row.k);
+  }
+}
+
+namespace {
+
+/// To the thread sanitizer these are races, which end the program.
+#if defined(__SANITIZE_THREAD__)
+constexpr bool unpublished_is_a_race = true;
+#else
+constexpr bool unpublished_is_a_race = false;
+#endif
+
+/// A product with one thing that is done wrong.
+enum class Mistake { none, no_publish, no_loan, write_sum, write_left, early, mixed, swizzle, outside };
+
+struct Product {
+  static constexpr int threads = 128;
+  Mistake mistake;
+  float* first;  ///< what thread 0 reads before the product ends, and after
+
+  void operator()() const {
+    auto* const tile = reinterpret_cast<bf16*>(arch::shared_memory());
+    for (int i = arch::thread(); i < 16 * 16; i += 128) tile[i] = bf16(1.0f);
+    if (mistake != Mistake::no_publish) arch::publish_to_products();
+    arch::barrier();
+    std::uint64_t b = arch::shared_address(tile) / 16 | std::uint64_t{8} << 16 | std::uint64_t{16} << 32;
+    if (mistake == Mistake::mixed && arch::thread() >= 96) b += 1;
+    if (mistake == Mistake::swizzle) b |= std::uint64_t{1} << 62;
+    if (mistake == Mistake::outside) b += 1;
+    float sum[2][4] = {};
+    arch::Pair left[4];
+    for (auto& pair : left) pair = arch::pair_of(1, 2);
+    if (mistake != Mistake::no_loan) arch::lend_to_products(sum, left);
+    arch::multiply_add_later<16, true, false>(sum, left, b);
+    arch::commit_products();
+    if (arch::thread() == 0) first[0] = sum[0][0];
+    if (mistake == Mistake::write_sum) sum[1][3] = 0;
+    if (mistake == Mistake::write_left) left[2] = 0;
+    if (mistake == Mistake::early)
+      arch::wait_for_products<1>(sum);
+    else
+      arch::wait_for_products<0>(sum, left);
+    if (arch::thread() == 0) first[1] = sum[0][0];
+  }
+};
+
+void multiply_with(Mistake mistake, float* first) {
+  arch::emulated::Queue queue;
+  arch::launch_kernel(&queue, 1, 16 * 16 * sizeof(bf16), Product{mistake, first});
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(what_products_would_not_forgive_is_found) {
+  float first[2] = {};
+  multiply_with(Mistake::none, first);
+  BOOST_TEST(std::isnan(first[0]));
+  BOOST_TEST(first[1] == 24);
+  const std::pair<Mistake, const char*> mistakes[] = {
+      {Mistake::no_publish, "not published"},
+      {Mistake::no_loan, "not lent"},
+      {Mistake::write_sum, "register of the sum was written"},
+      {Mistake::write_left, "register of the left operand was written"},
+      {Mistake::early, "belongs to a product under way"},
+      {Mistake::mixed, "got several"},
+      {Mistake::swizzle, "without swizzle"},
+      {Mistake::outside, "out of the block's shared memory"},
+  };
+  for (const auto& [mistake, words] : mistakes)
+    if (mistake != Mistake::no_publish || !unpublished_is_a_race)
+      BOOST_CHECK_EXCEPTION(multiply_with(mistake, first), Error, says(words));
+  BOOST_CHECK_EXCEPTION(run(1, 64,
+                            [] {
+                              float sum[1][4] = {};
+                              arch::Pair left[4] = {};
+                              arch::lend_to_products(sum, left);
+                              arch::multiply_add_later<8, true, false>(sum, left, 0);
+                            }),
+                        Error, says("fewer than four warps"));
+}
+
+BOOST_AUTO_TEST_CASE(copies_are_published_by_who_copied) {
+  alignas(16) static const bf16 from[8] = {};
+  const auto copy_and = [](bool all_publish) {
+    run<128>(1, 16 * 16 * sizeof(bf16), [all_publish] {
+      auto* const tile = reinterpret_cast<bf16*>(arch::shared_memory());
+      if (arch::thread() < 32) arch::copy_16_bytes(tile + 8 * arch::thread(), from);
+      arch::commit_copies();
+      arch::wait_for_copies();
+      if (all_publish || arch::thread() != 5) arch::publish_to_products();
+      arch::barrier();
+      float sum[2][4] = {};
+      arch::Pair left[4] = {};
+      arch::lend_to_products(sum, left);
+      arch::multiply_add_later<16, true, false>(
+          sum, left, arch::shared_address(tile) / 16 | std::uint64_t{8} << 16 | std::uint64_t{16} << 32);
+      arch::commit_products();
+      arch::wait_for_products<0>(sum, left);
+    });
+  };
+  copy_and(true);
+  if (!unpublished_is_a_race) BOOST_CHECK_EXCEPTION(copy_and(false), Error, says("not published"));
 }
 
 BOOST_AUTO_TEST_CASE(a_graph_does_again_what_was_captured) {

@@ -10,7 +10,8 @@ endif()
 
 file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/ops/*_test.cpp)
 list(APPEND sources ${CMAKE_CURRENT_SOURCE_DIR}/expr/pointwise_test.cpp
-     ${CMAKE_CURRENT_SOURCE_DIR}/cuda/attention_test.cpp ${CMAKE_CURRENT_SOURCE_DIR}/cuda/trainer_test.cpp)
+     ${CMAKE_CURRENT_SOURCE_DIR}/cuda/attention_test.cpp ${CMAKE_CURRENT_SOURCE_DIR}/cuda/trainer_test.cpp
+     ${CMAKE_CURRENT_SOURCE_DIR}/cuda/warpgroup_test.cpp)
 list(REMOVE_ITEM sources ${CMAKE_CURRENT_SOURCE_DIR}/ops/refused_operands_test.cpp) # runs no kernel
 set(CMAKE_CUDA_FLAGS_RELEASE "-O1") # of the host's code, which compiles long; ptxas optimises the device's all the same
 add_custom_target(gpu_tests)

@@ -136,12 +136,12 @@ BOOST_AUTO_TEST_CASE(backends_agree) {
 
 BOOST_AUTO_TEST_CASE(bf16_loses_what_its_roundings_do) {
   each_shape([](auto heads, const Accuracy&, const auto& q, const auto& k, const auto& v) {
-    bf16_agrees(op<heads()>, 2, 1, q, k, v);  // probabilities and the gradients of scores are multiplied in bf16
+    bf16_agrees<true>(op<heads()>, 2, 1, q, k, v);  // probabilities and the gradients of scores are multiplied in bf16
   });
   each_grouped_shape([](auto heads, const Accuracy&, const auto& q, const auto& k, const auto& v) {
-    bf16_agrees(same_group<heads()>, 2, 1, q, k, v);
+    bf16_agrees<true>(same_group<heads()>, 2, 1, q, k, v);
   });
-  bf16_agrees(packed<3>, 2, 1, argument<Shape<dynamic, 9, 45>>(2, 1));
+  bf16_agrees<true>(packed<3>, 2, 1, argument<Shape<dynamic, 9, 45>>(2, 1));
 }
 
 BOOST_AUTO_TEST_CASE(accumulates_when_used_twice) {

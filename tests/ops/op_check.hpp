@@ -154,7 +154,8 @@ Argument<S> as_bf16(Argument<S> o) {
 /// Every instruction set agrees in bf16 with the double run of the same rounded numbers.  Sums are made in float, so that what
 /// counts are the roundings of results and of what is kept in bf16 between two kernels: allowed are `roundings` half units in
 /// the last place of the tensor's largest magnitude, or of the floor.
-template <class Op, class... S>
+/// @tparam Attention whether it is attention, of which CUDA has two kernels
+template <bool Attention = false, class Op, class... S>
 void bf16_agrees(const Op& op, double roundings, double floor, const Argument<S>&... operands) {
   using backend::Isa;
   const Outcome reference =
@@ -176,6 +177,11 @@ void bf16_agrees(const Op& op, double roundings, double floor, const Argument<S>
             Machine<bf16>({.threads = 2, .isa = isa}).run(op, {1}, -1, as_bf16(operands)...));
 #ifdef SRA_OP_CHECK_CUDA
   check("cuda bf16", Machine<bf16, Cuda>().run(op, {1}, -1, as_bf16(operands)...));
+  if constexpr (Attention) {
+    CudaOptions options = standard_options<Cuda>();
+    options.attention = AttentionKernel::wgmma;
+    check("cuda bf16, wgmma", Machine<bf16, Cuda>(options).run(op, {1}, -1, as_bf16(operands)...));
+  }
 #endif
 }
 

@@ -2,11 +2,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <sra/cuda/attention_tiles.cuh>
+#include <sra/cuda/attention_gradients.cuh>
 
 #include <cstddef>
-#include <cstdint>
-#include <limits>
 
 namespace sra::cuda::detail {
 
@@ -18,21 +16,13 @@ namespace sra::cuda::detail {
 /// the same bits every time.
 /// Reads q, k, v, o, dy and writes dq, dk, dv once: 16 bytes an element; every further turn reads q, o, dy again.
 template <int Width, int Strips, int Warps, bool Masked>
-struct AttentionBackward {
-  static_assert(Width % 8 == 0);
+struct AttentionBackward : AttentionGradients<Width, Masked> {
+  using Base = AttentionGradients<Width, Masked>;
+  using Base::q, Base::k, Base::v, Base::o, Base::dy, Base::lse, Base::dq, Base::queries, Base::keys, Base::stages;
   static constexpr int threads = arch::warp_size * Warps;
   static constexpr int rows = 16 * Strips * Warps;  ///< keys of a turn
   static constexpr int tile = 64, pitch = tile_pitch(Width), ds_pitch = tile_pitch(tile);
   static constexpr int step = Masked && Strips == 2 ? 16 : 32;  ///< queries of which a warp has scores at a time
-  static constexpr float infinity = std::numeric_limits<float>::infinity();
-
-  HeadRows<const bf16> q, k, v, o, dy;
-  const float* lse;                             ///< [samples, heads, queries]
-  const std::int32_t *query_group, *key_group;  ///< [samples, queries], [samples, keys] if Masked
-  HeadGrad<bf16> dq, dk, dv;
-  float* sums;  ///< of dq, [samples, heads, queries, Width]; null if there is one turn and dq is neither dk nor dv
-  int heads, queries, keys, stages;  ///< stages: tiles of queries that there is room for, 1 or 2
-  float scale, base;                 ///< base = scale log2(e)
 
   static constexpr std::size_t shared_bytes(int stages) {
     return sizeof(bf16) * static_cast<std::size_t>((2 * rows + 3 * tile * stages) * pitch + rows * ds_pitch) +
@@ -43,38 +33,14 @@ struct AttentionBackward {
     for (int first = 0; first < keys; first += rows) {
       float sum_k[Strips][Width / 8][4] = {}, sum_v[Strips][Width / 8][4] = {};
       turn(sum_k, sum_v, first);
-      put_rows(of_head(dv), sum_v, 1.0f, first);
-      put_rows(of_head(dk), sum_k, scale, first);
+      const int own = first + own_warp() * 16 * Strips;
+      this->put_rows(this->of_head(this->dv), sum_v, 1.0f, own, 16);
+      this->put_rows(this->of_head(this->dk), sum_k, this->scale, own, 16);
     }
-    if (!sums || dq.mode == GradMode::ignore) return;
-    arch::barrier();
-    const HeadGrad<bf16> to = of_head(dq);
-    for (int i = own_thread(); i < queries * (Width / 8); i += threads) {
-      float x[8];
-      load(x, partial() + static_cast<index_t>(i) * 8);
-      for (float& number : x) number *= scale;
-      put(to.rows.row(i / (Width / 8)) + i % (Width / 8) * 8, x, to.mode == GradMode::accumulate);
-    }
+    this->finish();
   }
 
  private:
-  /// Which one this block has.
-  struct Head {
-    int number, sample, column;
-  };
-  SRA_DEVICE Head head() const {
-    const int number = arch::computed_late(static_cast<int>(arch::block()));
-    return {number, number / heads, number % heads * Width};
-  }
-  /// Its part of an operand.
-  template <class Rows>
-  SRA_DEVICE Rows of_head(const Rows& all) const {
-    const Head mine = head();
-    return all.head(mine.sample, mine.column);
-  }
-  /// The sums of dq of this head.
-  SRA_DEVICE float* partial() const { return sums + static_cast<index_t>(head().number) * queries * Width; }
-
   /// What lies in shared memory.
   struct Room {
     bf16 *k, *v, *ds;    ///< [rows][pitch] twice; the transpose of ds, [rows][ds_pitch]
@@ -96,8 +62,8 @@ struct AttentionBackward {
   /// All queries against the keys from `first` on.
   SRA_DEVICE void turn(float (&sum_k)[Strips][Width / 8][4], float (&sum_v)[Strips][Width / 8][4], int first) const {
     const Room at = room();
-    copy_tile<Width, rows>(at.k, of_head(k), first, keys);
-    copy_tile<Width, rows>(at.v, of_head(v), first, keys);
+    copy_tile<Width, rows>(at.k, this->of_head(k), first, keys);
+    copy_tile<Width, rows>(at.v, this->of_head(v), first, keys);
     copy_queries(at, 0);
     for (int begin = 0; begin < queries; begin += tile) {
       if (stages == 2) {
@@ -121,9 +87,9 @@ struct AttentionBackward {
   SRA_DEVICE void copy_queries(const Room& at, int begin) const {
     if (begin < queries) {
       bf16* const to = stage(at, begin);
-      copy_tile<Width, tile>(to, of_head(q), begin, queries);
-      copy_tile<Width, tile>(to + tile * pitch, of_head(dy), begin, queries);
-      copy_tile<Width, tile>(to + 2 * tile * pitch, of_head(o), begin, queries);
+      copy_tile<Width, tile>(to, this->of_head(q), begin, queries);
+      copy_tile<Width, tile>(to + tile * pitch, this->of_head(dy), begin, queries);
+      copy_tile<Width, tile>(to + 2 * tile * pitch, this->of_head(o), begin, queries);
     }
     arch::commit_copies();
   }
@@ -144,7 +110,8 @@ struct AttentionBackward {
       sum = warp_sum<4>(sum);
       if (part != 0) continue;
       at.delta[r] = sum;
-      at.lse[r] = begin + r < queries ? lse[static_cast<index_t>(head().number) * queries + begin + r] : infinity;
+      at.lse[r] =
+          begin + r < queries ? lse[static_cast<index_t>(this->head().number) * queries + begin + r] : Base::infinity;
     }
   }
 
@@ -156,17 +123,16 @@ struct AttentionBackward {
     const bf16 *const keys_of_warp = at.k + own * pitch, *const q_rows = stage(at, begin) + from * pitch;
     float p[Strips][step / 8][4] = {};
     multiply_tiles<Width, 0, 0>(p, keys_of_warp, q_rows);
-    const index_t sample = Masked ? head().sample : 0;
+    const index_t sample = Masked ? this->head().sample : 0;
     repeat<step / 8>([&]<int N>() {
       float shift[2];
       load(shift, at.lse + from + 8 * N + place.column);
       for (int i = 0; i < Strips; ++i)
-        for (int j = 0; j < 4; ++j) {  // p <= 1 but for rounding; what keys after the last have must not overflow
-          const float x = p[i][N][j] * base - shift[j % 2];
-          p[i][N][j] = arch::fast_exp2(x > 1.0f ? 1.0f : x);
+        for (int j = 0; j < 4; ++j) {
+          p[i][N][j] = this->weight(p[i][N][j], shift[j % 2]);
           if constexpr (Masked)
-            if (!sees(sample, begin + from + 8 * N + place.column + j % 2,
-                      first + own + 16 * i + place.row + j / 2 * 8))
+            if (!this->sees(sample, begin + from + 8 * N + place.column + j % 2,
+                            first + own + 16 * i + place.row + j / 2 * 8))
               p[i][N][j] = 0;
         }
     });
@@ -194,10 +160,6 @@ struct AttentionBackward {
           store_pair(to + (16 * i + r % 2 * 8) * ds_pitch + 16 * j + r / 2 * 8, left[j][i][r]);
   }
 
-  SRA_DEVICE bool sees(index_t sample, int query, int key) const {
-    return query < queries && key < keys && query_group[sample * queries + query] == key_group[sample * keys + key];
-  }
-
   /// dq of a tile from the keys of this turn.  Warps share rows and, if there are 8, columns; where those do not
   /// divide, two warps compute the same and one writes.
   SRA_DEVICE void queries_gradient(const Room& at, int first, int begin) const {
@@ -206,7 +168,7 @@ struct AttentionBackward {
     const int part = own_warp() / row_warps, column = part * (all - each);
     const Place from = columns_first(own_lane()), place = first_of_sum(own_lane());
     const int end = keys - first < rows ? keys - first : rows;
-    const HeadRows<bf16> to = of_head(dq.rows);
+    const HeadRows<bf16> to = this->of_head(dq.rows);
     for (int m = 16 * (own_warp() % row_warps); m < tile && begin + m < queries; m += 16 * row_warps) {
       float sum[1][each][4] = {};
       for (int i = 0; i < end; i += 16) {
@@ -221,29 +183,10 @@ struct AttentionBackward {
           if (column + n < part * each) continue;
           const float x[2] = {sum[0][n][2 * half], sum[0][n][2 * half + 1]};
           const int d = 8 * (column + n) + place.column;
-          if (sums)
-            put(partial() + static_cast<index_t>(query) * Width + d, x, first > 0);
-          else
-            put_pair(to.row(query) + d, x[0] * scale, x[1] * scale, dq.mode == GradMode::accumulate);
+          this->put_query(to, query, d, x, first);
         }
       }
     }
-  }
-
-  /// The gradient of this warp's keys.
-  SRA_DEVICE void put_rows(const HeadGrad<bf16>& to, const float (&sum)[Strips][Width / 8][4], float factor,
-                           int first) const {
-    if (to.mode == GradMode::ignore) return;
-    const Place place = first_of_sum(own_lane());
-    const bool add = to.mode == GradMode::accumulate;
-    repeat<2 * Strips>([&]<int R>() {
-      constexpr int i = R / 2, half = R % 2;
-      const int key = first + (own_warp() * Strips + i) * 16 + place.row + 8 * half;
-      if (key >= keys) return;
-      bf16* const row = to.rows.row(key) + place.column;
-      repeat<Width / 8>(
-          [&]<int N>() { put_pair(row + 8 * N, sum[i][N][2 * half] * factor, sum[i][N][2 * half + 1] * factor, add); });
-    });
   }
 };
 

@@ -6,6 +6,8 @@
 #include <sra/cuda/attention_backward.cuh>
 #include <sra/cuda/attention_forward.cuh>
 #include <sra/cuda/attention_plain.cuh>
+#include <sra/cuda/attention_warpgroups.cuh>
+#include <sra/cuda/attention_warpgroups_backward.cuh>
 #include <sra/expr/overlap.hpp>
 
 #include <cmath>
@@ -32,6 +34,8 @@ struct AttentionSizes {
       width <= 80 ? 2 : 1;  ///< 32 rows a warp need half the loads; their sums must fit in registers
 
   using Forward = AttentionForward<width, strips, warps_for(queries, strips, 4), masked>;
+  using WarpgroupForward = WarpgroupAttentionForward<width, queries <= 64 ? 1 : 2, masked>;
+  using WarpgroupBackward = WarpgroupAttentionBackward<width, keys <= (width <= 72 ? 128 : 64) ? 1 : 2, masked>;
   using Backward = AttentionBackward<width, strips, warps_for(keys, strips, 8), masked>;
 
   template <class W>
@@ -75,6 +79,7 @@ struct AttentionOperands {
   using Sizes = AttentionSizes<Heads, Q, K, Mask>;
   using W = wide_t<T>;
   static constexpr bool may_take_tensor_cores = std::is_same_v<T, bf16> && Sizes::width % 8 == 0 && Sizes::width <= 128;
+  static constexpr bool may_take_warpgroups = may_take_tensor_cores && Sizes::width >= 16;
 
   View<T, Q> o, q;
   View<T, K> k, v;
@@ -86,18 +91,24 @@ struct AttentionOperands {
   Cost cost(int products) const {
     return sra::detail::attention_cost(samples(), Q::sample_rows, K::sample_rows, Q::width, sizeof(T), products);
   }
-  auto forward_kernel(float* lse) const {
-    return typename Sizes::Forward{.o = head_rows<bf16>(o),
-                                   .lse = lse,
-                                   .q = head_rows<const bf16>(q),
-                                   .k = head_rows<const bf16>(k),
-                                   .v = head_rows<const bf16>(v),
-                                   .query_group = group(),
-                                   .key_group = group(),
-                                   .heads = Sizes::heads,
-                                   .queries = Sizes::queries,
-                                   .keys = Sizes::keys,
-                                   .base = Sizes::template base<float>()};
+  template <class Kernel>
+  Kernel forward_kernel(float* lse) const {
+    return {{.o = head_rows<bf16>(o),
+             .lse = lse,
+             .q = head_rows<const bf16>(q),
+             .k = head_rows<const bf16>(k),
+             .v = head_rows<const bf16>(v),
+             .query_group = group(),
+             .key_group = group(),
+             .heads = Sizes::heads,
+             .queries = Sizes::queries,
+             .keys = Sizes::keys,
+             .base = Sizes::template base<float>()}};
+  }
+  template <class Kernel>
+  void run_forward(Cuda& cuda, float* lse) const {
+    const index_t blocks = Kernel::blocks(samples(), Sizes::heads, Sizes::queries);
+    arch::launch_kernel(cuda.stream(), blocks, Kernel::shared_bytes, forward_kernel<Kernel>(lse));
   }
   PlainAttention<T, Sizes::width, Sizes::masked> plain() const {
     return {head_rows<const T>(q),
@@ -134,37 +145,46 @@ struct AttentionPull : AttentionOperands<Heads, T, Q, K, Mask> {
     return !tangled() && in_pieces(this->q) && in_pieces(this->k) && in_pieces(this->v) && in_pieces(this->o) &&
            in_pieces(dy) && in_pieces(dq) && in_pieces(dk) && in_pieces(dv);
   }
-  /// How many floats the kernel for tensor cores adds dq up in.
+  /// f with the kernel for tensor cores that the backend is to use, as a type.
+  template <class F>
+  void with_kernel(AttentionKernel which, const F& f) const {
+    if constexpr (Base::may_take_warpgroups)
+      if (which == AttentionKernel::wgmma) return f(std::type_identity<typename Sizes::WarpgroupBackward>{});
+    f(std::type_identity<typename Sizes::Backward>{});
+  }
+  /// How many floats such a kernel adds dq up in.
+  template <class Kernel>
   index_t sums() const {
-    const bool at_once = Sizes::keys <= Sizes::Backward::rows && !same_rows(dq, dk) && !same_rows(dq, dv);
+    const bool at_once = Sizes::keys <= Kernel::rows && !same_rows(dq, dk) && !same_rows(dq, dv);
     return !dq || at_once ? 0 : this->heads() * Sizes::queries * Sizes::width;
   }
 
-  /// @param sums room for sums() floats, or null if that is 0  @param stages see AttentionBackward
-  auto kernel(float* sums, int stages) const {
-    return typename Sizes::Backward{.q = head_rows<const bf16>(this->q),
-                                    .k = head_rows<const bf16>(this->k),
-                                    .v = head_rows<const bf16>(this->v),
-                                    .o = head_rows<const bf16>(this->o),
-                                    .dy = head_rows<const bf16>(dy),
-                                    .lse = lse,
-                                    .query_group = this->group(),
-                                    .key_group = this->group(),
-                                    .dq = head_grad(dq),
-                                    .dk = head_grad(dk),
-                                    .dv = head_grad(dv),
-                                    .sums = sums,
-                                    .heads = Sizes::heads,
-                                    .queries = Sizes::queries,
-                                    .keys = Sizes::keys,
-                                    .stages = stages,
-                                    .scale = Sizes::template scale<float>(),
-                                    .base = Sizes::template base<float>()};
+  /// @param sums room for sums() floats, or null if that is 0  @param stages see AttentionGradients
+  template <class Kernel>
+  Kernel kernel(float* sums, int stages) const {
+    return {{.q = head_rows<const bf16>(this->q),
+             .k = head_rows<const bf16>(this->k),
+             .v = head_rows<const bf16>(this->v),
+             .o = head_rows<const bf16>(this->o),
+             .dy = head_rows<const bf16>(dy),
+             .lse = lse,
+             .query_group = this->group(),
+             .key_group = this->group(),
+             .dq = head_grad(dq),
+             .dk = head_grad(dk),
+             .dv = head_grad(dv),
+             .sums = sums,
+             .heads = Sizes::heads,
+             .queries = Sizes::queries,
+             .keys = Sizes::keys,
+             .stages = stages,
+             .scale = Sizes::template scale<float>(),
+             .base = Sizes::template base<float>()}};
   }
+  template <class Kernel>
   void on_tensor_cores(Cuda& cuda, float* sums) const {
-    using Kernel = typename Sizes::Backward;
     const int stages = Kernel::shared_bytes(2) <= cuda.shared_memory() ? 2 : 1;
-    arch::launch_kernel(cuda.stream(), this->heads(), Kernel::shared_bytes(stages), kernel(sums, stages));
+    arch::launch_kernel(cuda.stream(), this->heads(), Kernel::shared_bytes(stages), kernel<Kernel>(sums, stages));
   }
   void plainly(Cuda& cuda) const {
     using Shared = PlainAttentionBackward<T, Sizes::width, Sizes::masked>;

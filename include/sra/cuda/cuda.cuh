@@ -6,13 +6,20 @@
 #include <sra/core/config.hpp>
 #include <sra/core/error.hpp>
 #include <sra/cuda/arch/runtime.cuh>
+#include <sra/cuda/arch/warpgroup.cuh>
 #include <sra/cuda/products.cuh>
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 namespace sra::cuda {
+
+/// How attention multiplies on tensor cores: a warp at a time with mma.sync, on every device since sm_80, or a warpgroup at
+/// a time with wgmma.  The latter stands for the former where the program has no code for the device's sm_90a, and for heads
+/// of 8 columns.
+enum class AttentionKernel { mma, wgmma };
 
 /// What may be chosen about the CUDA backend.
 struct CudaOptions {
@@ -25,7 +32,20 @@ struct CudaOptions {
   bool graphs =
       true;  ///< training steps are captured once and replayed; what an alignment does must then not depend on
              ///< the step but through schedules and draws
+  AttentionKernel attention = AttentionKernel::mma;  ///< wgmma is not the default before it has run on a GPU
 };
+
+namespace detail {
+
+/// Writes whether the program's code for this device has products of warpgroups.
+struct WarpgroupProducts {
+  static constexpr int threads = 1;
+  std::int32_t* to;
+
+  SRA_DEVICE void operator()() const { *to = arch::has_warpgroup_products(); }
+};
+
+}  // namespace detail
 
 /// One device and one stream, in which everything happens in order.  Belongs to one thread.
 class Cuda {
@@ -44,7 +64,10 @@ class Cuda {
         own_stream_(options_.stream ? nullptr : arch::make_stream()),
         workspace_(MemorySource::of(*this), options_.workspace),
         products_(stream(), workspace_.data(), options_.workspace, options_.candidates, options_.algorithms,
-                  device_.name) {}
+                  device_.name) {
+    if (options_.attention == AttentionKernel::wgmma && !has_warpgroup_products())
+      options_.attention = AttentionKernel::mma;
+  }
   Cuda(const Cuda&) = delete;
   Cuda& operator=(const Cuda&) = delete;
   ~Cuda() {
@@ -56,6 +79,8 @@ class Cuda {
   int multiprocessors() const { return device_.multiprocessors; }
   std::size_t shared_memory() const { return device_.shared_memory; }
   const std::string& name() const { return device_.name; }
+  /// What attention is to use.
+  AttentionKernel attention() const { return options_.attention; }
 
   /// Device memory on a multiple of alignment_bytes, contents undefined.  Throws Error naming size and what is free.
   void* allocate(std::size_t bytes) {
@@ -122,6 +147,13 @@ class Cuda {
     arch::choose_device(o.device);
     return o;
   }
+  bool has_warpgroup_products() {
+    const Memory answer(MemorySource::of(*this), sizeof(std::int32_t));
+    arch::launch_kernel(stream(), 1, 0, detail::WarpgroupProducts{reinterpret_cast<std::int32_t*>(answer.data())});
+    std::int32_t has = 0;
+    download(&has, answer.data(), sizeof has);
+    return has != 0;
+  }
   static void* allocate_pinned(void*, std::size_t bytes) { return arch::allocate_pinned(bytes); }
   static void release_pinned(void*, void* p, std::size_t) { arch::release_pinned(p); }
   void copy_now(void* to, const void* from, std::size_t bytes) {
@@ -140,6 +172,7 @@ class Cuda {
 }  // namespace sra::cuda
 
 namespace sra {
+using cuda::AttentionKernel;
 using cuda::Cuda;
 using cuda::CudaOptions;
 }  // namespace sra

@@ -161,9 +161,19 @@ class Graph {
   cudaGraphExec_t graph_ = nullptr;
 };
 
+/// How many blocks a multiprocessor is to have room for: what the kernel says, or whatever the compiler chooses.
+template <class Kernel>
+constexpr int blocks_together() {
+  if constexpr (requires { Kernel::blocks_together; })
+    return Kernel::blocks_together;
+  else
+    return 0;
+}
+
 /// The one __global__ function: runs a kernel object, which is its parameters and its code.
 template <class Kernel>
-__global__ void __launch_bounds__(Kernel::threads) run_kernel(const __grid_constant__ Kernel kernel) {
+__global__ void __launch_bounds__(Kernel::threads, blocks_together<Kernel>())
+    run_kernel(const __grid_constant__ Kernel kernel) {
   kernel();
 }
 

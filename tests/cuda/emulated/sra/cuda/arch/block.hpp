@@ -4,6 +4,7 @@
 
 #include <sra/core/config.hpp>
 #include <sra/core/error.hpp>
+#include <sra/cuda/arch/sanitizers.hpp>
 
 #include <sys/mman.h>
 #include <ucontext.h>
@@ -14,41 +15,10 @@
 #include <cstring>
 #include <exception>
 #include <memory>
+#include <utility>
 #include <vector>
 
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/common_interface_defs.h>
-#endif
-#if defined(__SANITIZE_THREAD__)
-#include <sanitizer/tsan_interface.h>
-extern "C" {
-void AnnotateIgnoreReadsBegin(const char* file, int line);
-void AnnotateIgnoreReadsEnd(const char* file, int line);
-void AnnotateIgnoreWritesBegin(const char* file, int line);
-void AnnotateIgnoreWritesEnd(const char* file, int line);
-}
-#endif
-
 namespace sra::arch::emulated {
-
-/// While one lives, the thread sanitizer does not look at what this thread or fiber reads and writes: the emulator's own
-/// bookkeeping is shared by fibers that are never ordered.
-class Unwatched {
- public:
-#if defined(__SANITIZE_THREAD__)
-  Unwatched() {
-    AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
-    AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
-  }
-  ~Unwatched() {
-    AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
-    AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
-  }
-#else
-  Unwatched() {}
-#endif
-  Unwatched(const Unwatched&) = delete;
-};
 
 /// A stack of its own with a page behind it that nobody may touch.
 class Stack {
@@ -80,9 +50,8 @@ class Block {
         shared_(new (std::align_val_t{128}) std::byte[shared + 1]),
         shared_bytes_(shared),
         fibers_(static_cast<std::size_t>(threads)),
-        warps_((fibers_.size() + 31) / 32) {
-    for (std::size_t w = 0; w < warps_.size(); ++w)
-      warps_[w].all = static_cast<index_t>(std::min<std::size_t>(32, fibers_.size() - w * 32));
+        warps_(parts(warp)),
+        warpgroups_(parts(warpgroup)) {
     block_.all = threads;
     std::memset(shared_.get(), 0xff, shared_bytes_);
   }
@@ -94,6 +63,9 @@ class Block {
     Block* const outer = current();
     current() = this;
     release_order(&begin_);
+#if defined(__SANITIZE_THREAD__)
+    product_sanitizer_ = __tsan_create_fiber(0);
+#endif
     body_ = &body;
     call_ = [](const void* b) { (*static_cast<const Body*>(b))(); };
     for (std::size_t i = 0; i < fibers_.size(); ++i) start(i);
@@ -115,6 +87,9 @@ class Block {
       }
     acquire_order(&end_);
     for (Fiber& f : fibers_) finish(f);
+#if defined(__SANITIZE_THREAD__)
+    __tsan_destroy_fiber(product_sanitizer_);
+#endif
     current() = outer;
     if (failure_) std::rethrow_exception(failure_);
     if (waiting_ > 0) throw Error(text("emulated block: ", waiting_, " threads wait for others that never arrive"));
@@ -142,6 +117,7 @@ class Block {
   index_t number() const { return number_; }
   index_t blocks() const { return blocks_; }
   std::byte* shared() const { return shared_.get(); }
+  std::size_t shared_bytes() const { return shared_bytes_; }
 
   /// All threads of the block.
   void barrier() {
@@ -153,62 +129,112 @@ class Block {
   /// The lanes of the warp.  @param what they do, which must be the same
   void warp_barrier(int what = 0) {
     const Unwatched unwatched;
-    if (in_order_) fail("emulated block: a lane waits in a kernel that says that its threads never do");
-    Meeting& warp = warps_[now_ / 32];
-    if (warp.all != 32) fail("emulated block: a warp of fewer than 32 lanes exchanges");
-    if (warp.arrived % warp.all != 0 && warp.what != what)
-      fail("emulated block: lanes of one warp wait for different things");
-    warp.what = what;
-    arrive(warp);
-    leave(warp);
+    Meeting& m = meeting_of(warp, what);
+    arrive(m);
+    leave(m);
   }
-  /// Hands x to the other lanes and waits until all have: then get(lane) is what that lane gave.
+  /// Threads that give things to each other: lanes of a warp, or warps of a warpgroup, who are not ordered by it.
+  struct Circle {
+    std::size_t size, slot;
+    const char *few, *different;
+  };
+  static constexpr Circle warp{32, 0, "emulated block: a warp of fewer than 32 lanes exchanges",
+                               "emulated block: lanes of one warp wait for different things"};
+  static constexpr Circle warpgroup{128, 1, "emulated block: a warpgroup of fewer than four warps multiplies",
+                                    "emulated block: warps of one warpgroup wait for different things"};
+  /// Hands x to the others and waits until all have: then get(i) is what number i of them gave.
   template <class T>
-  auto meet(const T& x, int what) {
+  auto meet(const T& x, int what, const Circle& circle = warp) {
     static_assert(sizeof(T) <= slot_bytes);
     const Unwatched unwatched;
     Fiber& me = fibers_[now_];
-    me.odd = !me.odd;  // two slots: nobody gives twice before all have taken
-    std::memcpy(me.slot[me.odd], &x, sizeof x);
-    const bool odd = me.odd;
-    warp_barrier(what);
-    const std::size_t first = now_ / 32 * 32;
-    return [this, first, odd](int lane) {
+    bool& which = me.odd[circle.slot];
+    which = !which;  // two slots: nobody gives twice before all have taken
+    std::memcpy(me.slot[circle.slot][which], &x, sizeof x);
+    const bool odd = which;
+    Meeting& m = meeting_of(circle, what);
+    arrive(m);
+    leave(m);
+    const std::size_t first = now_ / circle.size * circle.size, slot = circle.slot;
+    return [this, first, odd, slot](int i) {
       const Unwatched quiet;
       T y;
-      std::memcpy(&y, fibers_[first + static_cast<std::size_t>(lane)].slot[odd], sizeof y);
+      std::memcpy(&y, fibers_[first + static_cast<std::size_t>(i)].slot[slot][odd], sizeof y);
       return y;
     };
   }
 
-  /// A default-constructed A of this thread, for as long as it runs; one type for all threads.
+  /// A default-constructed A of this thread, for as long as it runs, and one of the block.
   template <class A>
   A& attachment() {
-    auto& a = fibers_[now_].attachment;
-    if (!a) a = std::make_shared<A>();
-    return *static_cast<A*>(a.get());
+    return attached<A>(fibers_[now_].attachments);
   }
+  template <class A>
+  A& common_attachment() {
+    return attached<A>(attachments_);
+  }
+
+  /// Under the thread sanitizer, reads 16 `pieces` bytes: in this thread, and by the way that products read, which knows
+  /// only what threads have published.
+  void watch_product([[maybe_unused]] const std::byte* at, [[maybe_unused]] int pieces) {
+#if defined(__SANITIZE_THREAD__)
+    for (int i = 0; i < pieces; ++i) __tsan_read16(const_cast<std::byte*>(at) + 16 * i);
+    read_as_product(product_sanitizer_, &published_, &read_, at, pieces);
+#endif
+  }
+  /// What this thread did so far is known to products; what products have read is known to this thread.
+  void publish() { release_order(&published_); }
+  void know_products() { acquire_order(&read_); }
 
   [[noreturn]] void fail(const char* sentence) { throw Error(sentence); }
 
  private:
   static constexpr std::size_t slot_bytes = 64;
 
+  using Attachments = std::vector<std::pair<const void*, std::shared_ptr<void>>>;
+  template <class A>
+  static constexpr char key_of = 0;
+  template <class A>
+  static A& attached(Attachments& all) {
+    const Unwatched unwatched;
+    for (auto& [key, a] : all)
+      if (key == &key_of<A>) return *static_cast<A*>(a.get());
+    all.emplace_back(&key_of<A>, std::make_shared<A>());
+    return *static_cast<A*>(all.back().second.get());
+  }
+
   /// Threads that wait for each other; the n-th time all have arrived ends wait n.
   struct Meeting {
     index_t arrived = 0, all = 1;
     int what = 0;
+    bool orders = true;
     char order = 0;  ///< what the thread sanitizer sees released and acquired
   };
+  std::vector<Meeting> parts(const Circle& circle) const {
+    std::vector<Meeting> all((fibers_.size() + circle.size - 1) / circle.size);
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      all[i].all = static_cast<index_t>(std::min(circle.size, fibers_.size() - i * circle.size));
+      all[i].orders = circle.slot == warp.slot;
+    }
+    return all;
+  }
+  Meeting& meeting_of(const Circle& circle, int what) {
+    if (in_order_) fail("emulated block: a lane waits in a kernel that says that its threads never do");
+    Meeting& m = (circle.slot == warp.slot ? warps_ : warpgroups_)[now_ / circle.size];
+    if (m.all != static_cast<index_t>(circle.size)) fail(circle.few);
+    if (m.arrived % m.all != 0 && m.what != what) fail(circle.different);
+    m.what = what;
+    return m;
+  }
   struct Fiber {
     std::unique_ptr<Stack> stack;
     ucontext_t context{};
     Meeting* waits = nullptr;
     index_t until = 0;  ///< arrivals after which it goes on
-    bool ended = false, odd = false;
-    alignas(16) std::byte slot[2][slot_bytes];
+    bool ended = false, odd[2] = {};
+    alignas(16) std::byte slot[2][2][slot_bytes];
     void* sanitizer = nullptr;
-    std::shared_ptr<void> attachment;
+    Attachments attachments;
   };
   struct Cancelled {};  ///< what ends a thread of a block that cannot go on
   struct Free {
@@ -216,7 +242,7 @@ class Block {
   };
 
   void arrive(Meeting& m) {
-    release_order(&m.order);
+    if (m.orders) release_order(&m.order);
     Fiber& me = fibers_[now_];
     me.waits = &m;
     me.until = (m.arrived / m.all + 1) * m.all;
@@ -226,7 +252,7 @@ class Block {
   }
   void leave(Meeting& m) {
     fibers_[now_].waits = nullptr;
-    acquire_order(&m.order);
+    if (m.orders) acquire_order(&m.order);
   }
   bool may_go_on(std::size_t i) const { return !fibers_[i].waits || fibers_[i].waits->arrived >= fibers_[i].until; }
 
@@ -312,6 +338,19 @@ class Block {
 #endif
   }
 
+#if defined(__SANITIZE_THREAD__)
+  /// Not instrumented: what it reads itself, on the stack of the thread, does not count.
+  [[gnu::no_sanitize("thread"), gnu::noinline]] static void read_as_product(void* sanitizer, char* published,
+                                                                            char* read, const std::byte* at,
+                                                                            int pieces) {
+    void* const me = __tsan_get_current_fiber();
+    __tsan_switch_to_fiber(sanitizer, __tsan_switch_to_fiber_no_sync);
+    __tsan_acquire(published);
+    for (int i = 0; i < pieces; ++i) __tsan_read16(const_cast<std::byte*>(at) + 16 * i);
+    __tsan_release(read);
+    __tsan_switch_to_fiber(me, __tsan_switch_to_fiber_no_sync);
+  }
+#endif
   static std::vector<std::unique_ptr<Stack>>& free_stacks() {
     static thread_local std::vector<std::unique_ptr<Stack>> all;
     return all;
@@ -328,16 +367,18 @@ class Block {
   std::unique_ptr<std::byte[], Free> shared_;
   std::size_t shared_bytes_;
   std::vector<Fiber> fibers_;
-  std::vector<Meeting> warps_;
+  std::vector<Meeting> warps_, warpgroups_;
   Meeting block_;
+  Attachments attachments_;
   std::size_t now_ = 0, left_ = 0, waiting_ = 0;
   bool in_order_ = false, cancelled_ = false;
   const void* body_ = nullptr;
   void (*call_)(const void*) = nullptr;
   std::exception_ptr failure_;
   ucontext_t main_{};
-  char begin_ = 0, end_ = 0;  ///< what the thread sanitizer sees released and acquired
+  char begin_ = 0, end_ = 0, published_ = 0, read_ = 0;  ///< what the thread sanitizer sees released and acquired
   [[maybe_unused]] void* main_sanitizer_ = nullptr;
+  [[maybe_unused]] void* product_sanitizer_ = nullptr;
   [[maybe_unused]] void* main_fake_ = nullptr;
   const void* main_bottom_ = nullptr;
   std::size_t main_bytes_ = 0;

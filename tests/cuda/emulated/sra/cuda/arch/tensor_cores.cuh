@@ -5,6 +5,7 @@
 #include <sra/core/dtype.hpp>
 #include <sra/core/error.hpp>
 #include <sra/cuda/arch/device.cuh>
+#include <sra/cuda/arch/products.hpp>
 
 #include <cstdint>
 #include <cstring>
@@ -96,14 +97,19 @@ inline void commit_copies() { ++emulated::copies().group; }
 template <int Left = 0>
 void wait_for_copies() {
   auto& c = emulated::copies();
+  auto& view = emulated::Block::current()->common_attachment<emulated::ProductView>();
   std::size_t kept = 0;
-  for (const auto& copy : c.under_way)
-    if (copy.group >= c.group - Left)
+  for (const auto& copy : c.under_way) {
+    if (copy.group >= c.group - Left) {
       c.under_way[kept++] = copy;
-    else if (copy.inside)
+      continue;
+    }
+    if (copy.inside)
       std::memcpy(copy.to, copy.from, 16);
     else
       std::memset(copy.to, 0, 16);
+    view.copied(copy.to);
+  }
   c.under_way.resize(kept);
 }
 
