@@ -2,9 +2,7 @@
 // SPDX-License-Identifier: MIT
 #define BOOST_TEST_MODULE graph
 #define BOOST_TEST_DYN_LINK
-#include "../train/far_runs.hpp"
-
-#include <sra/cuda/kernels.cuh>
+#include "late_runs.hpp"
 
 #include <boost/test/unit_test.hpp>
 
@@ -23,27 +21,8 @@ using namespace sra::test;
 namespace {
 
 using Types = std::tuple<float, bf16>;
-using arch::emulated::counts, arch::emulated::puts_off;
 
 const CarryingItems items;
-
-/// Streams put off their work for the time of a scope.
-struct Late {
-  Late() { puts_off() = true; }
-  Late(const Late&) = delete;
-  Late& operator=(const Late&) = delete;
-  ~Late() {
-    arch::emulated::run_everything();
-    puts_off() = false;
-  }
-};
-
-template <class T>
-typename Run<Cuda, T>::Options with_graphs(bool on, const std::string& run = "") {
-  auto o = options<Cuda, T>(run);
-  o.backend.graphs = on;
-  return o;
-}
 
 /// Everything that a run leaves: losses, norms and learning rates of its steps, parameters, averages, gradients.
 struct Trace {

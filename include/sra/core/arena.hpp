@@ -66,6 +66,7 @@ class Arena {
   /// A place on the stack to return to.
   struct Mark {
     std::size_t chunk = 0, top = 0;
+    bool operator==(const Mark&) const = default;
   };
 
   explicit Arena(MemorySource source, const char* name = "arena") : source_(source), name_(name) {}

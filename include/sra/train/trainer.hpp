@@ -255,20 +255,7 @@ class Trainer {
     if constexpr (Finite<D>) options.samples = std::min(options.samples, static_cast<index_t>(data.size()));
     if (options.samples < 1) throw Error(text("Trainer: validate: expected at least 1 sample, got ", options.samples));
     if (!validator_) validator_.emplace(backend_, model(), engine_.objective());
-    const index_t chunk = std::min(options.samples, options_.batch / options_.accumulate);
-    std::optional<Batch<typename D::Sample>> batch;
-    Validation v;
-    for (index_t first = 0; first < options.samples; first += chunk) {
-      const index_t n = std::min(chunk, options.samples - first);
-      if (!batch || batch->size() != n) batch.emplace(n);
-      detail::read_held_out(data, options, first, *batch);
-      const MicroBatch<Model> micro = micro_batch<Model>(*batch);
-      check_batch(micro, run_.step, first, false);
-      const DrawKey key{Rng(options.seed, Purpose::validation, 0, 0).bits64(0), 0, first};
-      validator_->losses(micro, engine_.store().averaged(), key, v.averaged);
-      validator_->losses(micro, engine_.store().live(), key, v.live);
-    }
-    return v;
+    return validator_->validate(data, options, options_.batch / options_.accumulate, engine_.store(), run_.step);
   }
 
   std::filesystem::path folder() const { return options_.run; }
