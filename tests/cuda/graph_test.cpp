@@ -73,6 +73,38 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(steps_that_nobody_asks_about_have_the_same_bits, T
   BOOST_TEST((trained<T>(with_graphs<T>(true), 8, false).state == expected.state));
 }
 
+BOOST_AUTO_TEST_CASE_TEMPLATE(inputs_that_arrive_early_on_a_callers_stream_change_nothing, T, Types) {
+  const Trace& expected = launched<T>();
+  const Late late;
+  const arch::Stream stream = arch::make_stream();
+  {
+    auto o = with_graphs<T>(true);
+    o.backend.stream = stream;
+    Run<Cuda, T> t(std::move(o));
+    t.backend().ahead()->at_once = true;
+    for (auto step : t.train(items, 8)) (void)step;
+    BOOST_TEST((everything(t) == expected.state));
+  }
+  arch::release(stream);
+}
+
+/// The device is still at work on a micro-batch when the next one's inputs arrive.
+BOOST_AUTO_TEST_CASE(inputs_arrive_while_the_device_works_on_the_micro_batch_before) {
+  const Late late;
+  const auto waiting = [](bool early) {  // pieces of work after each replayed step
+    Run<Cuda, float> t(with_graphs<float>(true));
+    t.backend().ahead()->at_once = early;
+    std::vector<std::size_t> pieces;
+    for (auto step : t.train(items, 8))
+      if (step.number() > 3) pieces.push_back(t.backend().stream()->later.size());
+    return pieces;
+  };
+  std::vector<std::size_t> expected = waiting(false);
+  for (std::size_t& pieces : expected)
+    pieces -= 2;  // the first micro-batch's inputs are awaited, and taken to their place
+  BOOST_TEST(waiting(true) == expected);
+}
+
 BOOST_AUTO_TEST_CASE(a_step_is_one_launch_of_each_graph_and_does_not_wait) {
   const Late late;
   Run<Cuda, bf16> t(with_graphs<bf16>(true));

@@ -15,7 +15,7 @@ namespace sra {
 /// Whether a backend can capture what is launched and launch it again as a whole:
 ///   graphs()                 whether it is to be done
 ///   graph_type, event_type   what was captured; a point in the backend's order, with wait()
-///   capture(f), launch(graph), record(event), pinned(), copy_later(to, from, bytes)
+///   capture(f), launch(graph), record(event), pinned(), copy_later(to, from, bytes), copy_ahead(to, from, bytes, event)
 template <class B>
 inline constexpr bool replays = requires(B& backend) {
   backend.graphs();

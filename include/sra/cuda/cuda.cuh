@@ -1,4 +1,4 @@
-// The CUDA backend: a device, a stream, its memory, its matrix products.
+// The CUDA backend: a device, its streams, its memory, its matrix products.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -27,7 +27,8 @@ struct CudaOptions {
              ///< the step but through schedules and draws
 };
 
-/// One device and one stream, in which everything happens in order.  Belongs to one thread.
+/// One device and one stream, in which everything happens in order; a second one brings inputs ahead of it.  Belongs to one
+/// thread.
 class Cuda {
  public:
   static constexpr bool is_host = false;
@@ -42,16 +43,20 @@ class Cuda {
       : options_(checked(options)),
         device_(arch::device(options_.device)),
         own_stream_(options_.stream ? nullptr : arch::make_stream()),
+        ahead_(arch::make_stream()),
         workspace_(MemorySource::of(*this), options_.workspace),
         products_(stream(), workspace_.data(), options_.workspace, options_.candidates, options_.algorithms,
                   device_.name) {}
   Cuda(const Cuda&) = delete;
   Cuda& operator=(const Cuda&) = delete;
   ~Cuda() {
+    arch::release(ahead_);
     if (own_stream_) arch::release(own_stream_);
   }
 
   arch::Stream stream() const { return options_.stream ? options_.stream : own_stream_; }
+  /// The stream of copy_ahead.
+  arch::Stream ahead() const { return ahead_; }
   Products& products() { return products_; }
   int multiprocessors() const { return device_.multiprocessors; }
   std::size_t shared_memory() const { return device_.shared_memory; }
@@ -105,9 +110,17 @@ class Cuda {
   }
   void launch(arch::Graph& graph) { graph.launch(stream()); }
   void record(arch::Event& event) { event.record(stream()); }
-  /// Copies in the stream's order, between the device and memory of pinned(), while the host goes on.
+  /// Copies in the stream's order, within the device or between it and memory of pinned(), while the host goes on.
   void copy_later(void* to, const void* from, std::size_t bytes) { arch::copy(to, from, bytes, stream()); }
-  /// Host memory that copy_later may read and write.
+  /// Copies memory of pinned() to the device beside what the stream does, as soon as `free` has come; what is launched from
+  /// now on starts after it.
+  void copy_ahead(void* to, const void* from, std::size_t bytes, arch::Event& free) {
+    free.hold(ahead_);
+    arch::copy(to, from, bytes, ahead_);
+    arrived_.record(ahead_);
+    arrived_.hold(stream());
+  }
+  /// Host memory that copy_later and copy_ahead may read, and copy_later write.
   MemorySource pinned() { return {this, allocate_pinned, release_pinned}; }
 
   /// From now on nothing is allocated.
@@ -132,7 +145,8 @@ class Cuda {
 
   CudaOptions options_;
   arch::Device device_;
-  arch::Stream own_stream_;
+  arch::Stream own_stream_, ahead_;
+  arch::Event arrived_;  ///< of the last copy on ahead_
   Memory workspace_;
   Products products_;
 };
