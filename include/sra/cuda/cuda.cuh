@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 namespace sra::cuda {
@@ -62,15 +63,17 @@ class Cuda {
   std::size_t shared_memory() const { return device_.shared_memory; }
   const std::string& name() const { return device_.name; }
 
-  /// Device memory on a multiple of alignment_bytes, contents undefined.  Throws Error naming size and what is free.
+  /// Device memory on a multiple of alignment_bytes, contents undefined.  Throws OutOfMemory naming size and what is free.
   void* allocate(std::size_t bytes) {
     bytes = std::max<std::size_t>(bytes, 1);
     void* p = options_.memory.allocate ? options_.memory.allocate(options_.memory.owner, bytes) : arch::allocate(bytes);
     if (!p)
-      throw Error(text("Cuda: ", device_.name, ": expected ", bytes, " bytes of memory, got none: ",
-                       arch::device(options_.device).free, " of ", device_.memory, " are free"));
+      throw OutOfMemory(text("Cuda: ", device_.name, ": expected ", bytes, " bytes of memory, got none: ",
+                             arch::device(options_.device).free, " of ", device_.memory, " are free"));
     return p;
   }
+  /// Bytes that allocate() may still hand out; of the caller's memory as if there were no end.
+  std::size_t available() const { return options_.memory.allocate ? PTRDIFF_MAX : arch::device(options_.device).free; }
   /// Gives back what allocate(bytes) returned; null is nothing.
   void release(void* p, std::size_t bytes) {
     if (!p) return;

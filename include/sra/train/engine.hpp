@@ -10,6 +10,7 @@
 #include <sra/core/settings.hpp>
 #include <sra/diffusion/flow_matching.hpp>
 #include <sra/ops/reduce.hpp>
+#include <sra/train/memory_plan.hpp>
 #include <sra/train/micro_batch.hpp>
 #include <sra/train/replay.hpp>
 #include <sra/train/reports.hpp>
@@ -103,6 +104,8 @@ class Engine {
     store_.states() = states;
     return plan;
   }
+  /// Bytes that it has of what plans count.
+  std::size_t held() const { return store_.held() + workspace_.activations.held() + workspace_.gradients.held(); }
   /// Takes what a plan says a micro-batch needs, at once.
   void reserve(const MemoryPlan& plan) {
     if constexpr (late) replay_.clear();

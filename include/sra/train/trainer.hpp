@@ -68,9 +68,12 @@ class Trainer {
         engine_(backend_, options_.align, options_.objective, static_cast<int>(options_.ema.size())) {
     update_settings_ = {0, options_.adamw, options_.clip, options_.ema, options_.ema_warmup};
     freeze_parameters();
-    if constexpr (trains)
+    if constexpr (trains) {
       if (!options_.quiet) std::fprintf(stderr, "%s\n", memory_plan().text().c_str());
-    engine_.store().allocate();
+      with_memory_advice<Model>(engine_, options_.batch, options_.accumulate, [&] { engine_.store().allocate(); });
+    } else {
+      engine_.store().allocate();
+    }
     engine_.store().initialise(options_.seed);
     run_.settings = settings_of<Model, W>(options_);
     if (!options_.run.empty()) open_run();
@@ -79,6 +82,11 @@ class Trainer {
   /// What training takes; said before any of it is allocated, unless quiet.  Prefetched batches and the kernels' workspace,
   /// some MiB, come on top.  Not within a step.
   MemoryPlan memory_plan() { return engine_.plan(options_.batch / options_.accumulate); }
+  /// Takes the memory of a micro-batch, as training does at its beginning.
+  /// @throws OutOfMemory with what was needed and, where the backend knows what is available, what would fit
+  void reserve() {
+    with_memory_advice<Model>(engine_, options_.batch, options_.accumulate, [&] { engine_.reserve(memory_plan()); });
+  }
 
   B& backend() { return backend_; }
   Core& engine() { return engine_; }
