@@ -216,6 +216,24 @@ BOOST_AUTO_TEST_CASE(too_many_skipped_steps_are_an_error_at_most_one_step_late) 
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_late_error_names_no_parameter_if_the_next_gradients_are_finite) {
+  const Late late;
+  auto o = with_graphs<float>(true);
+  o.max_skipped = 1;
+  Run<Cuda, float> t(std::move(o));
+  const std::string name = "blocks.1.mlp.fc1.weight";
+  std::vector<float> kept;
+  const auto all = [&] {
+    for (auto step : t.train(items, 8)) {
+      if (step.number() == 4) kept = t.parameter_values(name);
+      if (step.number() == 4) t.set_parameter(name, std::vector<float>(kept.size(), std::nanf("")));
+      if (step.number() == 5) t.set_parameter(name, kept);
+    }
+  };
+  BOOST_CHECK_EXCEPTION(all(), Error, [](const Error& e) { return std::string(e.what()).ends_with("row without"); });
+  BOOST_TEST((t.parameter_values(name) == kept));
+}
+
 BOOST_AUTO_TEST_CASE(batches_with_given_draws_are_launched_within_a_replayed_run) {
   const Given given;
   using Model = Carried<float>;

@@ -44,7 +44,8 @@ struct UpdateSettings {
   bool ema_warmup = true;                 ///< decay min(decay, (1 + n) / (10 + n)) at update n
 };
 
-/// Reports that come later than the next step begins.
+/// The reports of steps that nobody waits for.  A step's losses arrive when its micro-batches have run, its norm with the update;
+/// all of it is known before the next step's update is launched, when that step's report has begun: there are two at a time.
 struct LateReports {
   StepReport of[2];                ///< of step number i of these in place i mod 2
   UpdateReport update{};           ///< of the last that was started

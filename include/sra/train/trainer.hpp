@@ -58,7 +58,7 @@ class Trainer {
   using W = typename Core::W;
   /// Whether training goes on before the host knows a step's losses and gradient norm: on backends that replay steps.  Then
   /// StepReport is read back when it is asked for, or while the next step runs; skipped() may be late by one step, and so may the
-  /// error of options().max_skipped.
+  /// error of options().max_skipped: it then comes out of the next step, before its update, and nothing has changed meanwhile.
   static constexpr bool late = Core::late;
 
   /// @throws Error for settings out of range, a run of another configuration, or a damaged checkpoint
@@ -338,9 +338,10 @@ class Trainer {
     last_.skipped = report.skipped;
     in_a_row_ = report.skipped ? in_a_row_ + 1 : 0;
     run_.skipped += report.skipped;
-    if (in_a_row_ > 0 && in_a_row_ >= options_.max_skipped)
-      throw Error(text("Trainer: step ", run_.step, ": expected finite gradients, got ", in_a_row_,
-                       " steps in a row without; the first such parameter is ", engine_.first_not_finite()));
+    if (in_a_row_ == 0 || in_a_row_ < options_.max_skipped) return;
+    const std::string name = engine_.first_not_finite();  // "": they are large, or the next step's already
+    throw Error(text("Trainer: step ", run_.step, ": expected finite gradients, got ", in_a_row_,
+                     " steps in a row without", name.empty() ? "" : "; the first such parameter is ", name));
   }
 
   void open_run() {
