@@ -23,9 +23,9 @@ struct CudaOptions {
   std::size_t workspace = std::size_t{32} << 20;  ///< bytes that matrix products may use
   int candidates = 8;        ///< algorithms that are timed for each new product; 1: the library's first choice
   std::string algorithms{};  ///< file in which measured algorithms are kept; "": none
-  bool graphs =
-      true;  ///< training steps are captured once and replayed; what an alignment does must then not depend on
-             ///< the step but through schedules and draws
+  /// Training steps, and what samplers and validations evaluate, are captured once and replayed; what an alignment does must then
+  /// not depend on the step but through schedules and draws.
+  bool graphs = true;
 };
 
 /// One device and one stream, in which everything happens in order; a second one brings inputs ahead of it.  Belongs to one
