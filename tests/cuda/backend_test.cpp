@@ -52,6 +52,7 @@ BOOST_AUTO_TEST_CASE(memory_that_is_not_there_is_named) {
   Cuda cuda;
   arch::emulated::memory_left() = 1000;
   BOOST_CHECK_EXCEPTION(cuda.allocate(5000), Error, says("expected 5000 bytes of memory, got none: 1000 of"));
+  BOOST_TEST(cuda.available() == 1000u);
   arch::emulated::memory_left() = std::size_t{4} << 30;
 }
 
@@ -71,6 +72,7 @@ BOOST_AUTO_TEST_CASE(stream_and_memory_may_be_the_callers) {
     Cuda cuda({.stream = stream, .memory = counted, .workspace = 1 << 20});
     BOOST_TEST(cuda.stream() == stream);
     BOOST_TEST(out == std::size_t{1} << 20);
+    BOOST_TEST(cuda.available() > std::size_t{1} << 50, "nobody knows");
     cuda.release(cuda.allocate(100), 100);
   }
   BOOST_TEST(out == 0u);

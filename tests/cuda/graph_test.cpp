@@ -2,10 +2,7 @@
 // SPDX-License-Identifier: MIT
 #define BOOST_TEST_MODULE graph
 #define BOOST_TEST_DYN_LINK
-#include "../train/far_runs.hpp"
-
-#include <sra/cuda/around.cuh>
-#include <sra/cuda/kernels.cuh>
+#include "late_runs.hpp"
 
 #include <boost/test/unit_test.hpp>
 
@@ -24,27 +21,8 @@ using namespace sra::test;
 namespace {
 
 using Types = std::tuple<float, bf16>;
-using arch::emulated::counts, arch::emulated::puts_off;
 
 const CarryingItems items;
-
-/// Streams put off their work for the time of a scope.
-struct Late {
-  Late() { puts_off() = true; }
-  Late(const Late&) = delete;
-  Late& operator=(const Late&) = delete;
-  ~Late() {
-    arch::emulated::run_everything();
-    puts_off() = false;
-  }
-};
-
-template <class T>
-typename Run<Cuda, T>::Options with_graphs(bool on, const std::string& run = "") {
-  auto o = options<Cuda, T>(run);
-  o.backend.graphs = on;
-  return o;
-}
 
 /// Everything that a run leaves: losses, norms and learning rates of its steps, parameters, averages, gradients.
 struct Trace {
@@ -93,6 +71,38 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(steps_that_nobody_asks_about_have_the_same_bits, T
   const Trace& expected = launched<T>();
   const Late late;
   BOOST_TEST((trained<T>(with_graphs<T>(true), 8, false).state == expected.state));
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(inputs_that_arrive_early_on_a_callers_stream_change_nothing, T, Types) {
+  const Trace& expected = launched<T>();
+  const Late late;
+  const arch::Stream stream = arch::make_stream();
+  {
+    auto o = with_graphs<T>(true);
+    o.backend.stream = stream;
+    Run<Cuda, T> t(std::move(o));
+    t.backend().ahead()->at_once = true;
+    for (auto step : t.train(items, 8)) (void)step;
+    BOOST_TEST((everything(t) == expected.state));
+  }
+  arch::release(stream);
+}
+
+/// The device is still at work on a micro-batch when the next one's inputs arrive.
+BOOST_AUTO_TEST_CASE(inputs_arrive_while_the_device_works_on_the_micro_batch_before) {
+  const Late late;
+  const auto waiting = [](bool early) {  // pieces of work after each replayed step
+    Run<Cuda, float> t(with_graphs<float>(true));
+    t.backend().ahead()->at_once = early;
+    std::vector<std::size_t> pieces;
+    for (auto step : t.train(items, 8))
+      if (step.number() > 3) pieces.push_back(t.backend().stream()->later.size());
+    return pieces;
+  };
+  std::vector<std::size_t> expected = waiting(false);
+  for (std::size_t& pieces : expected)
+    pieces -= 2;  // the first micro-batch's inputs are awaited, and taken to their place
+  BOOST_TEST(waiting(true) == expected);
 }
 
 BOOST_AUTO_TEST_CASE(a_step_is_one_launch_of_each_graph_and_does_not_wait) {
@@ -204,6 +214,24 @@ BOOST_AUTO_TEST_CASE(too_many_skipped_steps_are_an_error_at_most_one_step_late) 
     BOOST_TEST(last <= 5 + most);
     BOOST_TEST(t.skipped() == most);
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_late_error_names_no_parameter_if_the_next_gradients_are_finite) {
+  const Late late;
+  auto o = with_graphs<float>(true);
+  o.max_skipped = 1;
+  Run<Cuda, float> t(std::move(o));
+  const std::string name = "blocks.1.mlp.fc1.weight";
+  std::vector<float> kept;
+  const auto all = [&] {
+    for (auto step : t.train(items, 8)) {
+      if (step.number() == 4) kept = t.parameter_values(name);
+      if (step.number() == 4) t.set_parameter(name, std::vector<float>(kept.size(), std::nanf("")));
+      if (step.number() == 5) t.set_parameter(name, kept);
+    }
+  };
+  BOOST_CHECK_EXCEPTION(all(), Error, [](const Error& e) { return std::string(e.what()).ends_with("row without"); });
+  BOOST_TEST((t.parameter_values(name) == kept));
 }
 
 BOOST_AUTO_TEST_CASE(batches_with_given_draws_are_launched_within_a_replayed_run) {

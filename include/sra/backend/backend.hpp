@@ -15,6 +15,7 @@ namespace sra {
 ///   wide_residual  the residual stream is of the wide type, whatever the context's type: see residual_t
 ///   sampler_type   of a sampler's state
 ///   options_type   what the backend is made from
+/// A backend may also have available(), the bytes that allocate() may still hand out: then a trainer says what would fit.
 template <class B>
 concept Backend = requires(B& backend, void* p, const void* from, std::size_t bytes) {
   { backend.allocate(bytes) } -> std::convertible_to<void*>;

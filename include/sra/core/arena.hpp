@@ -66,6 +66,7 @@ class Arena {
   /// A place on the stack to return to.
   struct Mark {
     std::size_t chunk = 0, top = 0;
+    bool operator==(const Mark&) const = default;
   };
 
   explicit Arena(MemorySource source, const char* name = "arena") : source_(source), name_(name) {}
@@ -132,6 +133,12 @@ class Arena {
   }
 
   std::size_t used() const { return below_ + top_; }
+  /// Bytes that it holds of its source.
+  std::size_t held() const {
+    std::size_t bytes = 0;
+    for (const Memory& chunk : chunks_) bytes += chunk.bytes();
+    return bytes;
+  }
   /// The most that was in use at any time.
   std::size_t peak() const { return peak_; }
 

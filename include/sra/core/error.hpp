@@ -19,6 +19,12 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// Thrown by a backend that has less memory than was asked for.
+class OutOfMemory : public Error {
+ public:
+  using Error::Error;
+};
+
 /// Thrown when a frozen arena, pool or tape would have to grow: the steady state never allocates.
 class FrozenError : public Error {
  public:

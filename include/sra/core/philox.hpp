@@ -159,7 +159,8 @@ class Rng {
   SRA_FN float normal(std::integral auto element) const {
     const auto e = static_cast<std::uint64_t>(element);
     const PhiloxBlock b = block(Family::normals, e >> 2);
-    const auto pair = detail::normal_pair(b.word[e & 2], b.word[(e & 2) + 1]);
+    const bool later = (e & 2) != 0;  // words are not indexed by e: in a kernel they are then registers
+    const auto pair = detail::normal_pair(later ? b.word[2] : b.word[0], later ? b.word[3] : b.word[1]);
     return (e & 1) ? pair.second : pair.first;
   }
   /// The same number as `normal`: a double model sees exactly the draws of a float model.

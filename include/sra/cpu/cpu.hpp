@@ -51,12 +51,12 @@ class Cpu {
   /// Whether products of bf16 have instructions of their own: then bf16 is the fastest type to train in, else float.
   bool multiplies_bf16() const { return isa_ >= Isa::avx512bf16; }
 
-  /// Memory that starts on a multiple of alignment_bytes, contents undefined.  Throws Error naming the size.
+  /// Memory that starts on a multiple of alignment_bytes, contents undefined.  Throws OutOfMemory naming the size.
   void* allocate(std::size_t bytes) {
     void* p = nullptr;
     if (bytes <= static_cast<std::size_t>(PTRDIFF_MAX))
       p = ::operator new (std::max<std::size_t>(bytes, 1), std::align_val_t{alignment_bytes}, std::nothrow);
-    if (!p) throw Error(text("Cpu: expected ", bytes, " bytes of memory, got none"));
+    if (!p) throw OutOfMemory(text("Cpu: expected ", bytes, " bytes of memory, got none"));
     return p;
   }
   /// Gives back what allocate(bytes) returned; null is nothing.

@@ -1,4 +1,4 @@
-// The CUDA backend: a device, a stream, its memory, its matrix products.
+// The CUDA backend: a device, its streams, its memory, its matrix products.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -29,9 +29,9 @@ struct CudaOptions {
   std::size_t workspace = std::size_t{32} << 20;  ///< bytes that matrix products may use
   int candidates = 8;        ///< algorithms that are timed for each new product; 1: the library's first choice
   std::string algorithms{};  ///< file in which measured algorithms are kept; "": none
-  bool graphs =
-      true;  ///< training steps are captured once and replayed; what an alignment does must then not depend on
-             ///< the step but through schedules and draws
+  /// Training steps, and what samplers and validations evaluate, are captured once and replayed; what an alignment does must then
+  /// not depend on the step but through schedules and draws.
+  bool graphs = true;
   AttentionKernel attention = AttentionKernel::mma;  ///< wgmma is not the default before it has run on a GPU
 };
 
@@ -47,7 +47,8 @@ struct WarpgroupProducts {
 
 }  // namespace detail
 
-/// One device and one stream, in which everything happens in order.  Belongs to one thread.
+/// One device and one stream, in which everything happens in order; a second one brings inputs ahead of it.  Belongs to one
+/// thread.
 class Cuda {
  public:
   static constexpr bool is_host = false;
@@ -62,6 +63,7 @@ class Cuda {
       : options_(checked(options)),
         device_(arch::device(options_.device)),
         own_stream_(options_.stream ? nullptr : arch::make_stream()),
+        ahead_(arch::make_stream()),
         workspace_(MemorySource::of(*this), options_.workspace),
         products_(stream(), workspace_.data(), options_.workspace, options_.candidates, options_.algorithms,
                   device_.name) {
@@ -71,10 +73,13 @@ class Cuda {
   Cuda(const Cuda&) = delete;
   Cuda& operator=(const Cuda&) = delete;
   ~Cuda() {
+    arch::release(ahead_);
     if (own_stream_) arch::release(own_stream_);
   }
 
   arch::Stream stream() const { return options_.stream ? options_.stream : own_stream_; }
+  /// The stream of copy_ahead.
+  arch::Stream ahead() const { return ahead_; }
   Products& products() { return products_; }
   int multiprocessors() const { return device_.multiprocessors; }
   std::size_t shared_memory() const { return device_.shared_memory; }
@@ -82,15 +87,17 @@ class Cuda {
   /// What attention is to use.
   AttentionKernel attention() const { return options_.attention; }
 
-  /// Device memory on a multiple of alignment_bytes, contents undefined.  Throws Error naming size and what is free.
+  /// Device memory on a multiple of alignment_bytes, contents undefined.  Throws OutOfMemory naming size and what is free.
   void* allocate(std::size_t bytes) {
     bytes = std::max<std::size_t>(bytes, 1);
     void* p = options_.memory.allocate ? options_.memory.allocate(options_.memory.owner, bytes) : arch::allocate(bytes);
     if (!p)
-      throw Error(text("Cuda: ", device_.name, ": expected ", bytes, " bytes of memory, got none: ",
-                       arch::device(options_.device).free, " of ", device_.memory, " are free"));
+      throw OutOfMemory(text("Cuda: ", device_.name, ": expected ", bytes, " bytes of memory, got none: ",
+                             arch::device(options_.device).free, " of ", device_.memory, " are free"));
     return p;
   }
+  /// Bytes that allocate() may still hand out; of the caller's memory as if there were no end.
+  std::size_t available() const { return options_.memory.allocate ? PTRDIFF_MAX : arch::device(options_.device).free; }
   /// Gives back what allocate(bytes) returned; null is nothing.
   void release(void* p, std::size_t bytes) {
     if (!p) return;
@@ -130,9 +137,17 @@ class Cuda {
   }
   void launch(arch::Graph& graph) { graph.launch(stream()); }
   void record(arch::Event& event) { event.record(stream()); }
-  /// Copies in the stream's order, between the device and memory of pinned(), while the host goes on.
+  /// Copies in the stream's order, within the device or between it and memory of pinned(), while the host goes on.
   void copy_later(void* to, const void* from, std::size_t bytes) { arch::copy(to, from, bytes, stream()); }
-  /// Host memory that copy_later may read and write.
+  /// Copies memory of pinned() to the device beside what the stream does, as soon as `free` has come; what is launched from
+  /// now on starts after it.
+  void copy_ahead(void* to, const void* from, std::size_t bytes, arch::Event& free) {
+    free.hold(ahead_);
+    arch::copy(to, from, bytes, ahead_);
+    arrived_.record(ahead_);
+    arrived_.hold(stream());
+  }
+  /// Host memory that copy_later and copy_ahead may read, and copy_later write.
   MemorySource pinned() { return {this, allocate_pinned, release_pinned}; }
 
   /// From now on nothing is allocated.
@@ -164,7 +179,8 @@ class Cuda {
 
   CudaOptions options_;
   arch::Device device_;
-  arch::Stream own_stream_;
+  arch::Stream own_stream_, ahead_;
+  arch::Event arrived_;  ///< of the last copy on ahead_
   Memory workspace_;
   Products products_;
 };

@@ -102,7 +102,9 @@ struct UpdateNumbers {
       if constexpr (copies)
         if (args.values) store(args.values + at_number, p);
     }
-    for (int n = 0; n < args.emas; ++n) {
+    SRA_UNROLL
+    for (int n = 0; n < max_averages; ++n) {
+      if (n >= args.emas) break;
       const W decay = s.ema_decay[n], rest = static_cast<W>(1.0 - static_cast<double>(decay));
       W e[4];
       load(e, args.ema[n] + at_number);

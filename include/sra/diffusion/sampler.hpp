@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sra/autograd/captures.hpp>
 #include <sra/autograd/host.hpp>
 #include <sra/autograd/var.hpp>
 #include <sra/core/arena.hpp>
@@ -81,7 +82,9 @@ inline void sampler_times(const SamplerOptions& options, std::vector<double>& ti
 /// Draws images from a model by weights that it is given: a trainer's average, or a checkpoint.  Times in double, state and
 /// update in the backend's sampler_type, which is double on the CPU, the model in T.  Conditions, draws and images are memory
 /// of the host.  Independent of the number of threads.  A sample does not depend on the other samples, nor on max_batch, as
-/// long as the backend's products of a row do not depend on the number of rows: those of the CPU do not.
+/// long as the backend's products of a row do not depend on the number of rows: those of the CPU do not.  A backend that replays
+/// captures the model's evaluation, guidance included, when it comes for the second time, once for each number of samples, and
+/// launches it as a whole from then on: what the model launches may then depend on the arguments' shapes alone.
 ///
 ///     const sra::Weights<Model> weights(cpu, "runs/shapes");
 ///     sra::Sampler sampler(cpu, weights.model(), weights.table());
@@ -102,7 +105,7 @@ class Sampler {
   /// @param module, weights must outlive the sampler; the module's offsets point into the weights
   /// The path is the one that the model was trained on; only the sde depends on it.
   Sampler(B& backend, const Model& module, ParameterTable<T> weights, Path = {})
-      : backend_(backend), model_(module), weights_(weights), workspace_(backend) {}
+      : backend_(backend), model_(module), weights_(weights), workspace_(backend), evaluations_(workspace_) {}
 
   /// As many images as the condition has rows.  Nothing is allocated when sizes are those of the call before.
   /// @param condition labels [N] or vectors [N, K]
@@ -148,6 +151,13 @@ class Sampler {
   struct Guidance {
     Condition condition, with_null;              ///< rows of the chunk; and the null condition after them
     Var<Number, Shape<channels>, Exact> excess;  ///< w − 1 where a channel is guided, else 0
+  };
+  /// What an evaluation depends on beside its place on the stack, where its time is and its result comes.
+  struct Evaluation {
+    index_t samples;
+    bool guided;
+    const void *x, *condition, *excess;
+    bool operator==(const Evaluation&) const = default;
   };
 
   View<const Number, ImageShape> sample_own(index_t n, Condition condition, const SamplerOptions& options,
@@ -211,20 +221,33 @@ class Sampler {
   State velocity(State x, double t, const Guidance& guidance, bool guided) {
     const index_t n = x.batch(), batch = guided ? 2 * n : n;
     Exact& exact = x.context();
-    State v = make_dense<Number>(exact, ImageShape{n});  // [n, H, W, C]
+    const State v = make_dense<Number>(exact, ImageShape{n});  // [n, H, W, C]
+    const Arena::Mark before = workspace_.activations.mark();
+    const auto times = exact.template tensor<W>(Shape<dynamic>{batch});  // [n or 2n]
+    fill(exact, times, static_cast<W>(t));
+    const Condition condition = guided ? guidance.with_null : guidance.condition;
+    const void* rows = nullptr;
+    if constexpr (requires { condition.data; }) rows = condition.data;
+    evaluations_.run({n, guided, x.value.data, rows, guidance.excess.value.data},
+                     [&] { evaluate(v, x, times, condition, guidance); });
+    workspace_.activations.pop(before);
+    return v;
+  }
+
+  /// v = the velocity at x.  @param times, condition of the samples, and again with the null condition if it is to be guided
+  void evaluate(State v, State x, View<const W, Shape<dynamic>> times, Condition condition, const Guidance& guidance) {
+    const index_t n = x.batch(), batch = times.shape.batch;
+    Exact& exact = x.context();
     const Arena::Mark before = workspace_.activations.mark();
     Detached<B, T> context(workspace_, weights_);
-    const auto input = make_dense<W>(context, ImageShape{batch});          // [n or 2n, H, W, C]
-    const auto times = context.template tensor<W>(Shape<dynamic>{batch});  // [n or 2n]
+    const auto input = make_dense<W>(context, ImageShape{batch});  // [n or 2n, H, W, C]
     for (index_t first = 0; first < batch; first += n) copy(context, samples_of(input.value, first, n), x.value);
-    fill(context, times, static_cast<W>(t));
-    const auto output =
-        model_(input, View<const W, Shape<dynamic>>(times), guided ? guidance.with_null : guidance.condition);
+    const auto output = model_(input, times, condition);
     static_assert(decltype(output)::shape::width >= channels,
                   "Sampler: the model must have an output for every channel");
     const auto all = slice<0, channels>(output);                            // [n or 2n, H, W, C]
     const auto conditional = constant(exact, samples_of(all.value, 0, n));  // [n, H, W, C]
-    if (guided) {
+    if (batch > n) {
       const auto null = constant(exact, samples_of(all.value, n, n));          // [n, H, W, C]
       const State sum = conditional + guidance.excess * (conditional - null);  // v_u + w (v_c − v_u)
       copy(exact, v.value, sum.value);
@@ -232,7 +255,6 @@ class Sampler {
       copy(exact, v.value, conditional.value);
     }
     workspace_.activations.pop(before);
-    return v;
   }
 
   Guidance guidance_of(Exact& exact, Condition condition, const SamplerOptions& o) {
@@ -301,6 +323,7 @@ class Sampler {
   const Model& model_;
   ParameterTable<T> weights_;
   Workspace<B> workspace_;
+  Repeated<B, Evaluation> evaluations_;
   std::vector<Number> images_;
   std::vector<double> times_;
 };

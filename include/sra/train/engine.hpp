@@ -10,6 +10,7 @@
 #include <sra/core/settings.hpp>
 #include <sra/diffusion/flow_matching.hpp>
 #include <sra/ops/reduce.hpp>
+#include <sra/train/memory_plan.hpp>
 #include <sra/train/micro_batch.hpp>
 #include <sra/train/replay.hpp>
 #include <sra/train/reports.hpp>
@@ -45,7 +46,7 @@ class Engine {
         objective_(objective),
         store_(backend, emas),
         workspace_(backend),
-        replay_(backend, per_sample_) {
+        replay_(workspace_, per_sample_) {
     make_room(0);
   }
 
@@ -104,6 +105,8 @@ class Engine {
     store_.states() = states;
     return plan;
   }
+  /// Bytes that it has of what plans count.
+  std::size_t held() const { return store_.held() + workspace_.activations.held() + workspace_.gradients.held(); }
   /// Takes what a plan says a micro-batch needs, at once.
   void reserve(const MemoryPlan& plan) {
     if constexpr (late) replay_.clear();
@@ -201,7 +204,7 @@ class Engine {
   using C = Recording<B, T>;
   using Times = View<const W, Shape<dynamic>>;
   struct NoReplay {
-    NoReplay(B&, std::vector<W>&) {}
+    NoReplay(Workspace<B>&, std::vector<W>&) {}
   };
   /// Places in numbers_: the unweighted alignment, the loss that is differentiated, the denoising loss of each sample.
   static constexpr index_t reported = ScheduledNumbers<W>::most, weighted_sum = reported + 1, per_sample = reported + 2;
@@ -211,47 +214,35 @@ class Engine {
     return align;
   }
 
-  /// Per-kernel observers want to see every launch; graphs need addresses that stay.
-  bool replaying() const {
-    return workspace_.backend.graphs() && workspace_.activations.frozen() && !workspace_.observer && !replay_.gave_up();
-  }
+  /// Graphs need addresses that stay.
+  bool replaying() const { return workspace_.activations.frozen() && replay_.wanted(); }
 
-  /// Captures a micro-batch of the sizes that replay_ takes, or returns null: then steps are not replayed from now on.  An
-  /// error that is the step's and not the capture's comes again when it is run.
+  /// Captures a micro-batch of the sizes that replay_ takes, or returns null: then steps are not replayed from now on.
   auto* capture(float dropout, double share) {
     const std::vector<unsigned char> before = store_.states();
-    decltype(replay_.micro_batch(before, dropout, share)) form = nullptr;
-    try {
-      store_.refresh();
-      form = replay_.capture_micro_batch(dropout, share, scheduled_, store_.states(),
-                                         [&](const auto& placed, DrawKey key, const ScheduledNumbers<W>& scheduled) {
-                                           forward_backward(placed, key, {}, dropout, share, scheduled);
-                                         });
-    } catch (...) {
-      replay_.give_up();
-    }
+    store_.refresh();
+    auto* form =
+        replay_.capture_micro_batch(dropout, share, scheduled_, store_.states(),
+                                    [&](const auto& placed, DrawKey key, const ScheduledNumbers<W>& scheduled) {
+                                      forward_backward(placed, key, {}, dropout, share, scheduled);
+                                    });
     store_.states() = before;
     workspace_.roll_back();
     return form;
   }
   auto* capture_update(const UpdateSettings& s) {
-    decltype(replay_.update(store_.states())) form = nullptr;
-    try {
-      form = replay_.capture_update(store_.states(), [&](UpdateState<W>* state) {
-        Detached<B, T> context(workspace_, store_.live());
-        zero_unwritten(context);
-        decide_update(context, store_.gradient(), store_.size(), state);
-        UpdateArgs<W, T> args = update_args(0, s);  // its addresses
-        for_ranges([&](index_t first, index_t count, bool updated) {
-          args.first = first;
-          args.count = count;
-          args.frozen = !updated;
-          update_parameters(context, args, state);
-        });
+    auto* form = replay_.capture_update(store_.states(), [&](UpdateState<W>* state) {
+      Detached<B, T> context(workspace_, store_.live());
+      zero_unwritten(context);
+      decide_update(context, store_.gradient(), store_.size(), state);
+      UpdateArgs<W, T> args = update_args(0, s);  // its addresses
+      for_ranges([&](index_t first, index_t count, bool updated) {
+        args.first = first;
+        args.count = count;
+        args.frozen = !updated;
+        update_parameters(context, args, state);
       });
-    } catch (...) {
-      replay_.give_up();
-    }
+    });
     workspace_.roll_back();
     return form;
   }

@@ -1,4 +1,4 @@
-// What steps cost and what updates did, as the host reads it; what memory they take.
+// What steps cost and what updates did, as the host reads it.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -44,22 +44,8 @@ struct UpdateSettings {
   bool ema_warmup = true;                 ///< decay min(decay, (1 + n) / (10 + n)) at update n
 };
 
-/// The memory of a training run by purpose, bytes.
-struct MemoryPlan {
-  std::size_t parameters = 0;   ///< values, moments, gradients and averages, and copies in the type of products
-  std::size_t activations = 0;  ///< the most that one micro-batch keeps for its backward pass or has in work
-  std::size_t gradients = 0;    ///< of activations, at most at one time
-
-  std::size_t total() const { return parameters + activations + gradients; }
-  /// One line.
-  std::string text() const {
-    const auto mib = [](std::size_t bytes) { return std::to_string((bytes + (1u << 19)) >> 20) + " MiB"; };
-    return sra::text("memory ", mib(total()), ": parameters and optimizer ", mib(parameters), ", activations ",
-                     mib(activations), ", their gradients ", mib(gradients));
-  }
-};
-
-/// Reports that come later than the next step begins.
+/// The reports of steps that nobody waits for.  A step's losses arrive when its micro-batches have run, its norm with the update;
+/// all of it is known before the next step's update is launched, when that step's report has begun: there are two at a time.
 struct LateReports {
   StepReport of[2];                ///< of step number i of these in place i mod 2
   UpdateReport update{};           ///< of the last that was started

@@ -115,6 +115,13 @@ class Store {
   std::size_t planned_bytes() const {
     return static_cast<std::size_t>(size_) * (sizeof(W) * (4 + ema_.size()) + (direct ? 0 : 2 * sizeof(T)));
   }
+  /// Bytes that it has.
+  std::size_t held() const {
+    std::size_t bytes = values_.bytes() + teacher_.bytes();
+    for (const Memory* m : {&master_, &m_, &v_, &gradient_}) bytes += m->bytes();
+    for (const Memory& m : ema_) bytes += m.bytes();
+    return bytes;
+  }
   bool allocated() const { return master_.data() != nullptr; }
   /// Takes the memory of all buffers, zeroed.  Before it, tables hold addresses that nobody may read: for planning.
   void allocate() {

@@ -131,7 +131,7 @@ class TrainLoop {
     signals_ = std::make_unique<SignalGuard>();
     trainer_.settle();
     counted_ = trainer_.late_reports().known;
-    trainer_.engine().reserve(trainer_.engine().plan(micro_));
+    trainer_.reserve();
     first_ = trainer_.step_number();
     if (first_ > 0 && !trainer_.options().quiet)
       std::fprintf(stderr, "goes on after step %lld of %lld\n", static_cast<long long>(first_),

@@ -58,7 +58,7 @@ class Trainer {
   using W = typename Core::W;
   /// Whether training goes on before the host knows a step's losses and gradient norm: on backends that replay steps.  Then
   /// StepReport is read back when it is asked for, or while the next step runs; skipped() may be late by one step, and so may the
-  /// error of options().max_skipped.
+  /// error of options().max_skipped: it then comes out of the next step, before its update, and nothing has changed meanwhile.
   static constexpr bool late = Core::late;
 
   /// @throws Error for settings out of range, a run of another configuration, or a damaged checkpoint
@@ -68,9 +68,12 @@ class Trainer {
         engine_(backend_, options_.align, options_.objective, static_cast<int>(options_.ema.size())) {
     update_settings_ = {0, options_.adamw, options_.clip, options_.ema, options_.ema_warmup};
     freeze_parameters();
-    if constexpr (trains)
+    if constexpr (trains) {
       if (!options_.quiet) std::fprintf(stderr, "%s\n", memory_plan().text().c_str());
-    engine_.store().allocate();
+      with_memory_advice<Model>(engine_, options_.batch, options_.accumulate, [&] { engine_.store().allocate(); });
+    } else {
+      engine_.store().allocate();
+    }
     engine_.store().initialise(options_.seed);
     run_.settings = settings_of<Model, W>(options_);
     if (!options_.run.empty()) open_run();
@@ -79,6 +82,11 @@ class Trainer {
   /// What training takes; said before any of it is allocated, unless quiet.  Prefetched batches and the kernels' workspace,
   /// some MiB, come on top.  Not within a step.
   MemoryPlan memory_plan() { return engine_.plan(options_.batch / options_.accumulate); }
+  /// Takes the memory of a micro-batch, as training does at its beginning.
+  /// @throws OutOfMemory with what was needed and, where the backend knows what is available, what would fit
+  void reserve() {
+    with_memory_advice<Model>(engine_, options_.batch, options_.accumulate, [&] { engine_.reserve(memory_plan()); });
+  }
 
   B& backend() { return backend_; }
   Core& engine() { return engine_; }
@@ -265,20 +273,7 @@ class Trainer {
     if constexpr (Finite<D>) options.samples = std::min(options.samples, static_cast<index_t>(data.size()));
     if (options.samples < 1) throw Error(text("Trainer: validate: expected at least 1 sample, got ", options.samples));
     if (!validator_) validator_.emplace(backend_, model(), engine_.objective());
-    const index_t chunk = std::min(options.samples, options_.batch / options_.accumulate);
-    std::optional<Batch<typename D::Sample>> batch;
-    Validation v;
-    for (index_t first = 0; first < options.samples; first += chunk) {
-      const index_t n = std::min(chunk, options.samples - first);
-      if (!batch || batch->size() != n) batch.emplace(n);
-      detail::read_held_out(data, options, first, *batch);
-      const MicroBatch<Model> micro = micro_batch<Model>(*batch);
-      check_batch(micro, run_.step, first, false);
-      const DrawKey key{Rng(options.seed, Purpose::validation, 0, 0).bits64(0), 0, first};
-      validator_->losses(micro, engine_.store().averaged(), key, v.averaged);
-      validator_->losses(micro, engine_.store().live(), key, v.live);
-    }
-    return v;
+    return validator_->validate(data, options, options_.batch / options_.accumulate, engine_.store(), run_.step);
   }
 
   std::filesystem::path folder() const { return options_.run; }
@@ -348,9 +343,10 @@ class Trainer {
     last_.skipped = report.skipped;
     in_a_row_ = report.skipped ? in_a_row_ + 1 : 0;
     run_.skipped += report.skipped;
-    if (in_a_row_ > 0 && in_a_row_ >= options_.max_skipped)
-      throw Error(text("Trainer: step ", run_.step, ": expected finite gradients, got ", in_a_row_,
-                       " steps in a row without; the first such parameter is ", engine_.first_not_finite()));
+    if (in_a_row_ == 0 || in_a_row_ < options_.max_skipped) return;
+    const std::string name = engine_.first_not_finite();  // "": they are large, or the next step's already
+    throw Error(text("Trainer: step ", run_.step, ": expected finite gradients, got ", in_a_row_,
+                     " steps in a row without", name.empty() ? "" : "; the first such parameter is ", name));
   }
 
   void open_run() {

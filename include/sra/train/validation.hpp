@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sra/autograd/captures.hpp>
 #include <sra/autograd/host.hpp>
 #include <sra/data/batch.hpp>
 #include <sra/ops/reduce.hpp>
@@ -11,6 +12,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -69,14 +71,35 @@ void read_held_out(const D& data, const ValidationOptions& o, index_t first, Bat
 
 }  // namespace detail
 
-/// Computes denoising losses without tape, alignment or dropped conditions, in a workspace of its own.
+/// Computes denoising losses without tape, alignment or dropped conditions, in a workspace of its own.  Replayed as a sampler's
+/// evaluations are, where the backend does.
 template <class Model, class Objective, Backend B, class T>
 class Validator {
  public:
   using W = wide_t<T>;
 
   Validator(B& backend, const Model& model, const Objective& objective)
-      : model_(model), objective_(objective), workspace_(backend) {}
+      : model_(model), objective_(objective), workspace_(backend), evaluations_(workspace_) {}
+
+  /// The losses of samples of a data set, under a store's averaged and its live weights.
+  /// @param batch samples at a time  @param step for messages
+  template <Dataset D, class Weights>
+  Validation validate(const D& data, const ValidationOptions& options, index_t batch, const Weights& store,
+                      index_t step) {
+    std::optional<Batch<typename D::Sample>> samples;
+    Validation v;
+    for (index_t first = 0; first < options.samples; first += batch) {
+      const index_t n = std::min(batch, options.samples - first);
+      if (!samples || samples->size() != n) samples.emplace(n);
+      detail::read_held_out(data, options, first, *samples);
+      const MicroBatch<Model> micro = micro_batch<Model>(*samples);
+      check_batch(micro, step, first, false);
+      const DrawKey key{Rng(options.seed, Purpose::validation, 0, 0).bits64(0), 0, first};
+      losses(micro, store.averaged(), key, v.averaged);
+      losses(micro, store.live(), key, v.live);
+    }
+    return v;
+  }
 
   /// Appends the losses of a batch under some weights.  @param key of times and noise
   void losses(const MicroBatch<Model>& batch, ParameterTable<T> weights, DrawKey key, std::vector<double>& to) {
@@ -91,10 +114,15 @@ class Validator {
       objective_.draw_times(context, t, key);
       const View<const W, Shape<dynamic>> times = t;
       const auto condition = on_device(context, batch.condition);
-      const auto velocity = model_(objective_.noised(x, noise, times), times, condition);  // [B, H, W, C]
-      const auto losses = objective_.loss(velocity, x, noise, times);                      // [B]
+      const auto losses = context.template tensor<W>(Shape<dynamic>{shape.batch});
+      evaluations_.run({shape.batch, weights.values}, [&] {
+        const Arena::Mark before = workspace_.activations.mark();
+        const auto velocity = model_(objective_.noised(x, noise, times), times, condition);  // [B, H, W, C]
+        copy(context, losses, objective_.loss(velocity, x, noise, times).value);             // [B]
+        workspace_.activations.pop(before);
+      });
       read_.resize(static_cast<std::size_t>(shape.batch));
-      context.backend().download(read_.data(), losses.value.data, read_.size() * sizeof(W));
+      context.backend().download(read_.data(), losses.data, read_.size() * sizeof(W));
       for (const W loss : read_) to.push_back(static_cast<double>(loss));
     } catch (...) {
       workspace_.roll_back();
@@ -104,9 +132,17 @@ class Validator {
   }
 
  private:
+  /// What an evaluation depends on beside its place on the stack, where everything else is.
+  struct Evaluation {
+    index_t samples;
+    const T* weights;
+    bool operator==(const Evaluation&) const = default;
+  };
+
   const Model& model_;
   const Objective& objective_;
   Workspace<B> workspace_;
+  Repeated<B, Evaluation> evaluations_;
   std::vector<W> read_;
 };
 
