@@ -91,8 +91,8 @@ class Validator {
       objective_.draw_times(context, t, key);
       const View<const W, Shape<dynamic>> times = t;
       const auto condition = on_device(context, batch.condition);
-      const auto velocity = model_(objective_.noised(x, noise, times), times, condition);  // [B, H, W, C]
-      const auto losses = objective_.loss(velocity, x, noise, times);                      // [B]
+      const auto losses =
+          Instantiated<Model, B, T, Objective>::denoising(model_, objective_, x, noise, times, condition);  // [B]
       read_.resize(static_cast<std::size_t>(shape.batch));
       context.backend().download(read_.data(), losses.value.data, read_.size() * sizeof(W));
       for (const W loss : read_) to.push_back(static_cast<double>(loss));
