@@ -5,6 +5,8 @@
 # The first lines of PROGRAM say what must happen:
 #   // expect: REGEX   compilation fails, one line of the output matches the extended REGEX, and there are at most 40 lines
 #   // expect-ok       compilation succeeds: the control that shows that the program next to it fails for one reason only
+# and may add
+#   // flags: FLAG...  further flags of the compiler
 # Exit status: 0 as expected, 1 otherwise, 77 when the compiler is missing.
 set -euo pipefail
 compiler=$1 program=$2
@@ -21,8 +23,10 @@ if [[ $(wc -l <<<"$sentence$control") -ne 1 || -z $sentence$control ]]; then
   exit 1
 fi
 
+read -ra flags < <(sed -n '1,5s|^// flags: *||p' "$program"; echo)
+
 status=0
-output=$("$compiler" -std=c++20 -fsyntax-only "$@" "$program" 2>&1) || status=$?
+output=$("$compiler" -std=c++20 -fsyntax-only "${flags[@]}" "$@" "$program" 2>&1) || status=$?
 lines=$(wc -l <<<"$output")
 printf '%s\n' "$output"
 

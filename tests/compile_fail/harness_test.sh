@@ -22,6 +22,7 @@ check() {
 
 check 0 fails_as_expected $'// expect: one thing\nstatic_assert(false, "one thing");'
 check 0 control_compiles $'// expect-ok\nint one;'
+check 0 flags_are_passed_on $'// expect-ok\n// flags: -DONE=int -DTWO=one\nONE TWO;'
 check 1 compiles_although_it_should_not $'// expect: one thing\nint one;'
 check 1 says_something_else $'// expect: one thing\nstatic_assert(false, "another");'
 check 1 says_nothing_of_what_it_expects 'static_assert(false, "one thing");'

@@ -130,7 +130,7 @@ check_files() {
   while read -r file; do
     case $file in
       *.hpp | *.cuh | *.cpp | *.cu) comment='// ' ;;
-      *.sh | scripts/* | .ci/run | *.cmake | *.cmake.in | *CMakeLists.txt) comment='# ' ;;
+      *.sh | scripts/* | .ci/run | *.cmake | *.cmake.in | *CMakeLists.txt | *.py | *.cff | template/ablate | *.slurm) comment='# ' ;;
       *) continue ;;
     esac
     mapfile -t -n 3 first <"$file"

@@ -55,5 +55,6 @@ finds files include/sra/core/b.hpp $'// What this is for.\n// SPDX-License-Ident
 finds files include/sra/core/b.hpp "$head$(printf '// line %s\n' {1..400})"
 finds files include/sra/core/utils.hpp "$head"
 finds files scripts/b $'#!/usr/bin/env bash\necho'
+finds files bench/b.py $'# What this is for.\nimport os'
 finds machine_paths docs/b.md "see /""home/somebody/data"
 exit $failed

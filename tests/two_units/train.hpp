@@ -11,6 +11,12 @@ inline constexpr sra::DiTConfig config{
 using Model = sra::SiT<config, sra::Classes<10>>;
 using Align = sra::SRALoss<sra::Layer<1>, sra::Layer<1>>;
 
+}  // namespace two_units
+
+extern SRA_INSTANTIATE(two_units::Model);
+
+namespace two_units {
+
 /// What trained() returns in the other unit.
 double trained_elsewhere();
 

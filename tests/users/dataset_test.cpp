@@ -1,17 +1,20 @@
-// Tests a data set of a user's whose samples carry the numbers that a model's condition is made of.
+// Tests a data set of a user's whose samples carry a condition's numbers and features; examples/07_dataset trains on such.
 // SPDX-License-Identifier: MIT
 #define BOOST_TEST_MODULE dataset
 #define BOOST_TEST_DYN_LINK
-#include "training.hpp"
+#include "waves.hpp"
+
+#include <boost/test/unit_test.hpp>
+
+#include <cmath>
+#include <string>
 
 namespace {
 
-using Model = sra::SiT<lab::config, sra::Vector<2>>;
-
 /// Waves of which one item has a condition that was not written.
-struct Broken : lab::Waves {
+struct Broken : lab::LabelledWaves {
   void read(std::size_t i, sra::Rng rng, sra::Row<Sample> out) const {
-    Waves::read(i, rng, out);
+    LabelledWaves::read(i, rng, out);
     if (i == 17) out.condition[1] = NAN;
     if (i == 23) out.features[3] = INFINITY;
   }
@@ -31,13 +34,8 @@ std::string complaint(std::size_t item) {
 
 BOOST_AUTO_TEST_SUITE(dataset)
 
-BOOST_AUTO_TEST_CASE(trains_three_steps_on_its_conditions) {
-  sra::Trainer<Model> trainer{{.batch = 6, .threads = 2, .readers = 2, .quiet = true}};
-  lab::train_three_steps(trainer, "y_embedder.", false);
-}
-
 BOOST_AUTO_TEST_CASE(rows_of_a_batch_hold_all_fields) {
-  const lab::Waves data;
+  const lab::LabelledWaves data;
   sra::Batch<lab::Wave> batch(3);
   for (sra::index_t b = 0; b < 3; ++b)
     sra::read_checked(data, static_cast<std::size_t>(b + 4), sra::Rng(1, sra::Purpose::data, 0, b), batch.row(b));

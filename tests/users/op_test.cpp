@@ -2,8 +2,9 @@
 // SPDX-License-Identifier: MIT
 #define BOOST_TEST_MODULE op
 #define BOOST_TEST_DYN_LINK
+#include "../../examples/02_pointwise_op.hpp"
+#include "../../examples/03_structured_op.hpp"
 #include "../ops/op_check.hpp"
-#include "running_mean.hpp"
 
 using namespace sra::op_check;
 using sra::dynamic;

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sra/alignment/instantiated.hpp>
 #include <sra/alignment/layer.hpp>
 #include <sra/autograd/host.hpp>
 #include <sra/autograd/var.hpp>
@@ -83,10 +84,7 @@ class Pass {
   const Inputs& inputs() const { return inputs_; }
 
   /// Keeps the student's features that were asked for; called after each block.
-  template <Variable X>
-  void on_block(int i, X x) {
-    static_assert(std::is_same_v<X, Feature>,
-                  "Pass: what a model hands to on_block must be [B, T, D] of residual_t<Context>");
+  void operator()(int i, Feature x) {
     for (std::size_t k = 0; k < N; ++k)
       if (taps_.index[k] == i) kept_[k] = {x.value, x.slot};
   }
@@ -114,9 +112,8 @@ class Pass {
       t = drawn;
     }
     const auto x = constant(quiet, inputs_.x.value), noise = constant(quiet, inputs_.noise.value);
-    const auto s = model_.condition(quiet, t, inputs_.condition);                     // [B, D]
-    const auto tokens = model_.embed(objective_.noised(x, noise, t));                 // [B, T, D]
-    const auto last = model_.run(tokens, s, layer.index(), [](int, const auto&) {});  // [B, T, D]
+    const auto last = Instantiated<Model, typename C::backend_type, T, Objective>::features(
+        model_, objective_, x, noise, t, inputs_.condition, layer.index());  // [B, T, D]
     copy(context_, kept.value, last.value);
     context_.workspace().activations.pop(before);
     return kept;

@@ -9,6 +9,10 @@
 #define SRA_VERSION_MINOR 1
 #define SRA_VERSION_PATCH 0
 
+#if defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
+#error "sra: expected a program without -ffast-math, its parts and -Ofast: NaN must be seen and sums keep their order"
+#endif
+
 #ifdef __CUDACC__
 #define SRA_FN __host__ __device__
 #else

@@ -123,7 +123,7 @@ class Engine {
     Detached<B, T> context(workspace_, store_.live());
     zero_unwritten(context);
     UpdateReport report;
-    report.gradient_norm = std::sqrt(squared_norm(context, store_.gradient(), store_.size()));
+    report.gradient_norm = std::sqrt(Passes::squares(context, store_.gradient(), store_.size()));
     const double clip = s.clip > 0 ? std::min(1.0, s.clip / (report.gradient_norm + 1e-6)) : 1.0;
     if (!(report.gradient_norm * clip < 1e18)) {  // its square must be a float
       report.skipped = true;
@@ -135,7 +135,7 @@ class Engine {
       args.first = first;
       args.count = count;
       args.frozen = !updated;
-      update_parameters(context, args);
+      Passes::update(context, args);
     });
     return report;
   }
@@ -202,6 +202,7 @@ class Engine {
 
  private:
   using C = Recording<B, T>;
+  using Passes = Instantiated<Model, B, T, Objective>;
   using Times = View<const W, Shape<dynamic>>;
   struct NoReplay {
     NoReplay(Workspace<B>&, std::vector<W>&) {}
@@ -299,9 +300,8 @@ class Engine {
     P pass(context, model, objective_, store_.averaged(), align_.taps(),
            {x, noise, t, condition, given, batch.features, batch.feature_size, key, teacher_times, progress_, scheduled,
             numbers() + reported});
-    const auto velocity = model(objective_.noised(x, noise, t), t, condition,
-                                [&](int i, const auto& tokens) { pass.on_block(i, tokens); });
-    const auto denoising = objective_.loss(velocity, x, noise, t);  // [B]
+    const BlockVisitor<typename P::Feature> on_block(pass);
+    const auto denoising = Passes::denoising(model, objective_, x, noise, t, condition, on_block);  // [B]
     if constexpr (std::is_same_v<Align, NoAlignment>) {
       const auto total = mean(denoising);  // [1]
       keep(context, denoising.value, total.value);

@@ -15,9 +15,10 @@
 namespace sra {
 
 /// Draws images and writes them as a grid, see Trainer::sample_grid.
-template <class Model, class B, class Sampler>
-void write_samples(const std::filesystem::path& path, Sampler& sampler, const SamplerOptions& options, index_t rows,
-                   int scale) {
+/// @tparam Passes an Instantiated
+template <class Model, class B, class Passes>
+void write_samples(const std::filesystem::path& path, typename Passes::Draws& sampler, const SamplerOptions& options,
+                   index_t rows, int scale) {
   using Shape4 = typename Model::ImageShape;
   const index_t columns = Model::Condition::count > 0 && Model::Condition::count < 10 ? Model::Condition::count : 10;
   const index_t n = columns * rows;
@@ -34,7 +35,7 @@ void write_samples(const std::filesystem::path& path, Sampler& sampler, const Sa
     vectors.resize(static_cast<std::size_t>(n * Model::Condition::count));  // the null condition
     condition = dense(std::as_const(vectors).data(), decltype(condition.shape){n});
   }
-  sampler.sample(dense(images.data(), Shape4{n}), condition, options);
+  Passes::sample(sampler, dense(images.data(), Shape4{n}), condition, options);
   const std::vector<float> shown(images.begin(), images.end());
   write_grid(path, shown, n, Shape4::extent(1), Shape4::extent(2), Shape4::width, columns, scale);
 }

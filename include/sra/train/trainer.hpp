@@ -262,7 +262,7 @@ class Trainer {
   /// @param options of the sampler; its seed and first_sample make the noise  @param rows of the grid
   void sample_grid(const std::filesystem::path& path, const SamplerOptions& options = {}, index_t rows = 6,
                    int scale = 2) {
-    write_samples<Model, B>(path, sampler(), options, rows, scale);
+    write_samples<Model, B, Instantiated<Model, B, T, Objective>>(path, sampler(), options, rows, scale);
   }
 
   /// The denoising loss of samples on fixed draws, with the averaged and with the live weights.

@@ -117,8 +117,8 @@ class Validator {
       const auto losses = context.template tensor<W>(Shape<dynamic>{shape.batch});
       evaluations_.run({shape.batch, weights.values}, [&] {
         const Arena::Mark before = workspace_.activations.mark();
-        const auto velocity = model_(objective_.noised(x, noise, times), times, condition);  // [B, H, W, C]
-        copy(context, losses, objective_.loss(velocity, x, noise, times).value);             // [B]
+        copy(context, losses,
+             Instantiated<Model, B, T, Objective>::denoising(model_, objective_, x, noise, times, condition).value);  // [B]
         workspace_.activations.pop(before);
       });
       read_.resize(static_cast<std::size_t>(shape.batch));

@@ -1,4 +1,4 @@
-// Ops of a user's: the library is not changed, and the kernels are declared after the op that calls them.
+// An op with kernels of its own: the library is not changed, and kernels are found by their arguments.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -50,18 +50,5 @@ void running_mean_backward(Tag, C& context, sra::View<const T, S> dy, sra::Grad<
     });
   });
 }
-
-/// x / (1 + |x|).  Derivative: 1 / (1 + |x|)².
-struct Softsign {
-  template <class T>
-  static T value(T x) {
-    return x / (T(1) + sra::maths::abs(x));
-  }
-  template <class T>
-  static T pull(T dy, T x) {
-    const T r = T(1) / (T(1) + sra::maths::abs(x));
-    return dy * r * r;
-  }
-};
 
 }  // namespace lab
