@@ -22,6 +22,7 @@
 #include <sra/data/prefetch.hpp>
 #include <sra/data/shapes.hpp>
 #include <sra/io/grid.hpp>
+#include <sra/io/json_tree.hpp>
 #include <sra/io/npy.hpp>
 #include <sra/io/safetensors.hpp>
 #include <sra/models/dit.hpp>
