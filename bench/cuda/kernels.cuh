@@ -94,19 +94,19 @@ class BlockAlone {
 template <sra::DiTConfig config>
 int kernels_main(const char* model, int argc, char** argv) {
   return run_on_device("gpu_kernels", [&] {
-    const Ceilings ceilings{argument(argc, argv, 1), argument(argc, argv, 2)};
+    const sra::Limits limits = limits_of(argc, argv);
     for (const sra::index_t batch : {256, 64}) {
       sra::CudaOptions options;
       options.algorithms = "algorithms.txt";
       sra::Cuda cuda(options);
       BlockAlone<config> block(cuda, batch);
-      EventTimes times(cuda);
+      sra::KernelTimes times(cuda);
       for (int i = 0; i < 23; ++i) {
         block.pass(&times);
         times.end_pass(i >= 3);
       }
       std::printf("### %s, batch %d: one block, head, distance and update of both\n\n", model, static_cast<int>(batch));
-      times.print(ceilings);
+      print(times, limits);
     }
   });
 }

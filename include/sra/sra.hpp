@@ -9,6 +9,7 @@
 #include <sra/cpu/distance.hpp>
 #include <sra/cpu/draw.hpp>
 #include <sra/cpu/embedding.hpp>
+#include <sra/cpu/limits.hpp>
 #include <sra/cpu/linear.hpp>
 #include <sra/cpu/matmul.hpp>
 #include <sra/cpu/memory.hpp>

@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace sra::cuda {
 
@@ -36,6 +38,7 @@ class Cuda {
   using options_type = CudaOptions;
   using graph_type = arch::Graph;
   using event_type = arch::Event;
+  using timing_type = arch::Timing;
 
   /// @throws Error if there is no such device
   explicit Cuda(CudaOptions options = {})
@@ -56,6 +59,10 @@ class Cuda {
   int multiprocessors() const { return device_.multiprocessors; }
   std::size_t shared_memory() const { return device_.shared_memory; }
   const std::string& name() const { return device_.name; }
+  /// What it is, for people.
+  std::vector<std::pair<std::string, std::string>> facts() const {
+    return {{"backend", "Cuda"}, {"device", device_.name}};
+  }
 
   /// Device memory on a multiple of alignment_bytes, contents undefined.  Throws Error naming size and what is free.
   void* allocate(std::size_t bytes) {
@@ -105,6 +112,8 @@ class Cuda {
   }
   void launch(arch::Graph& graph) { graph.launch(stream()); }
   void record(arch::Event& event) { event.record(stream()); }
+  /// Puts a point in time behind what was launched so far; b.since(a) are the milliseconds between two of them.
+  void mark(arch::Timing& timing) { timing.record(stream()); }
   /// Copies in the stream's order, between the device and memory of pinned(), while the host goes on.
   void copy_later(void* to, const void* from, std::size_t bytes) { arch::copy(to, from, bytes, stream()); }
   /// Host memory that copy_later may read and write.

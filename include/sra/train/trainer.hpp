@@ -9,6 +9,7 @@
 #include <sra/train/checkpoint.hpp>
 #include <sra/train/engine.hpp>
 #include <sra/train/options.hpp>
+#include <sra/train/profiler.hpp>
 #include <sra/train/progress_line.hpp>
 #include <sra/train/run_log.hpp>
 #include <sra/train/sample_grid.hpp>
@@ -56,6 +57,7 @@ class Trainer {
   using Options = TrainerOptions<Align, Objective, B>;
   using Core = Engine<Model, Align, Objective, B, T>;
   using W = typename Core::W;
+  using value_type = T;
   /// Whether training goes on before the host knows a step's losses and gradient norm: on backends that replay steps.  Then
   /// StepReport is read back when it is asked for, or while the next step runs; skipped() may be late by one step, and so may the
   /// error of options().max_skipped.
@@ -251,24 +253,19 @@ class Trainer {
   /// @param data of the model's size: a held-out part, or an endless source, whose pictures are then none of training's
   /// @throws Error for fewer than one sample, or a sample that cannot be read
   template <Dataset D>
-  Validation validate(const D& data, ValidationOptions options = {}) {
-    if constexpr (Finite<D>) options.samples = std::min(options.samples, static_cast<index_t>(data.size()));
-    if (options.samples < 1) throw Error(text("Trainer: validate: expected at least 1 sample, got ", options.samples));
+  Validation validate(const D& data, const ValidationOptions& options = {}) {
     if (!validator_) validator_.emplace(backend_, model(), engine_.objective());
-    const index_t chunk = std::min(options.samples, options_.batch / options_.accumulate);
-    std::optional<Batch<typename D::Sample>> batch;
-    Validation v;
-    for (index_t first = 0; first < options.samples; first += chunk) {
-      const index_t n = std::min(chunk, options.samples - first);
-      if (!batch || batch->size() != n) batch.emplace(n);
-      detail::read_held_out(data, options, first, *batch);
-      const MicroBatch<Model> micro = micro_batch<Model>(*batch);
-      check_batch(micro, run_.step, first, false);
-      const DrawKey key{Rng(options.seed, Purpose::validation, 0, 0).bits64(0), 0, first};
-      validator_->losses(micro, engine_.store().averaged(), key, v.averaged);
-      validator_->losses(micro, engine_.store().live(), key, v.live);
-    }
-    return v;
+    return validator_->run(data, options, options_.batch / options_.accumulate, run_.step, engine_.store());
+  }
+
+  /// Where the time of the next steps goes, beside what the machine can do.  Afterwards all is, bit for bit, as if it had not been
+  /// called, but for gradients: they are the last measured step's.  Keeps copies of parameters, moments and averages on the host
+  /// meanwhile.  Graphs are not replayed: what is not in kernels may take longer than in training.
+  /// @param data as for train()  @param limits of the machine; absent: measured before and after, which takes some 0.5 s
+  template <Dataset D>
+  Profile profile(const D& data, index_t steps = 5, const std::optional<Limits>& limits = {}) {
+    settle();
+    return profile_steps(*this, data, steps, limits);
   }
 
   std::filesystem::path folder() const { return options_.run; }

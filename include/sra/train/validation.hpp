@@ -3,15 +3,15 @@
 #pragma once
 
 #include <sra/autograd/host.hpp>
+#include <sra/core/estimate.hpp>
 #include <sra/data/batch.hpp>
 #include <sra/ops/reduce.hpp>
 #include <sra/train/engine.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <span>
+#include <optional>
 #include <vector>
 
 namespace sra {
@@ -23,19 +23,6 @@ struct ValidationOptions {
       0;  ///< of pictures of an endless source, times and noise; not the run's, so that runs can be compared
 };
 
-/// A mean and its standard error, from one number a sample.
-struct Estimate {
-  double mean = 0, standard_error = 0;
-
-  static Estimate of(std::span<const double> values) {
-    const double n = static_cast<double>(values.size());
-    double sum = 0, squares = 0;
-    for (const double v : values) sum += v;
-    for (const double v : values) squares += (v - sum / n) * (v - sum / n);
-    return {sum / n, n > 1 ? std::sqrt(squares / (n - 1) / n) : 0.0};
-  }
-};
-
 /// The denoising loss of every sample, with the averaged weights and with the live ones.
 struct Validation {
   std::vector<double> averaged, live;
@@ -43,16 +30,6 @@ struct Validation {
   Estimate averaged_loss() const { return Estimate::of(averaged); }
   Estimate live_loss() const { return Estimate::of(live); }
 };
-
-/// b − a sample by sample: of two runs on the same draws, far more exact than the difference of two means.
-/// @throws Error unless both have the same number of samples
-inline Estimate paired_difference(std::span<const double> a, std::span<const double> b) {
-  if (a.size() != b.size() || a.empty())
-    throw Error(text("paired_difference: expected the same samples twice, got ", a.size(), " and ", b.size()));
-  std::vector<double> difference;
-  for (std::size_t i = 0; i < a.size(); ++i) difference.push_back(b[i] - a[i]);
-  return Estimate::of(difference);
-}
 
 namespace detail {
 
@@ -77,6 +54,27 @@ class Validator {
 
   Validator(B& backend, const Model& model, const Objective& objective)
       : model_(model), objective_(objective), workspace_(backend) {}
+
+  /// The losses of all samples, `most` at a time.  @param step finished updates  @param store of the weights
+  template <Dataset D, class S>
+  Validation run(const D& data, ValidationOptions options, index_t most, index_t step, const S& store) {
+    if constexpr (Finite<D>) options.samples = std::min(options.samples, static_cast<index_t>(data.size()));
+    if (options.samples < 1) throw Error(text("Trainer: validate: expected at least 1 sample, got ", options.samples));
+    most = std::min(options.samples, most);
+    std::optional<Batch<typename D::Sample>> batch;
+    Validation v;
+    for (index_t first = 0; first < options.samples; first += most) {
+      const index_t n = std::min(most, options.samples - first);
+      if (!batch || batch->size() != n) batch.emplace(n);
+      detail::read_held_out(data, options, first, *batch);
+      const MicroBatch<Model> micro = micro_batch<Model>(*batch);
+      check_batch(micro, step, first, false);
+      const DrawKey key{Rng(options.seed, Purpose::validation, 0, 0).bits64(0), 0, first};
+      losses(micro, store.averaged(), key, v.averaged);
+      losses(micro, store.live(), key, v.live);
+    }
+    return v;
+  }
 
   /// Appends the losses of a batch under some weights.  @param key of times and noise
   void losses(const MicroBatch<Model>& batch, ParameterTable<T> weights, DrawKey key, std::vector<double>& to) {
