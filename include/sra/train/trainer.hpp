@@ -11,7 +11,8 @@
 #include <sra/train/options.hpp>
 #include <sra/train/profiler.hpp>
 #include <sra/train/progress_line.hpp>
-#include <sra/train/run_log.hpp>
+#include <sra/train/run_folder.hpp>
+#include <sra/train/run_record.hpp>
 #include <sra/train/sample_grid.hpp>
 #include <sra/train/signals.hpp>
 #include <sra/train/train_loop.hpp>
@@ -346,19 +347,18 @@ class Trainer {
   }
 
   void open_run() {
-    namespace fs = std::filesystem;
-    std::error_code code;
-    for (const char* part : {"checkpoints", "samples"})
-      if (!code) fs::create_directories(folder() / part, code);
-    if (code) throw Error(text("Trainer: run ", options_.run, ": cannot make the folder: ", code.message()));
-    for (const char* part : {"", "checkpoints", "samples"})
-      remove_abandoned(folder() / part);  // of a process that was killed
+    make_run_folder(folder());
     if (const auto all = checkpoints_of(options_); !all.empty()) {
       run_ = load_checkpoint(all.back(), engine_.store(), run_.settings);
       saved_step_ = run_.step;
     }
-    cut_log(folder() / "log.jsonl", run_.step);
+    cut_run(folder(), run_.step);
     log_.emplace(folder() / "log.jsonl");
+    if (const auto record = folder() / "run.json"; !std::filesystem::exists(record)) {
+      MemoryPlan plan{};
+      if constexpr (trains) plan = memory_plan();
+      record_of<T>(backend_, run_.settings, plan).write(record);
+    }
   }
 
   std::span<W> part(W* buffer, std::string_view name) const {

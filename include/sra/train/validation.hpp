@@ -5,12 +5,14 @@
 #include <sra/autograd/host.hpp>
 #include <sra/core/estimate.hpp>
 #include <sra/data/batch.hpp>
+#include <sra/io/npy.hpp>
 #include <sra/ops/reduce.hpp>
 #include <sra/train/engine.hpp>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <vector>
 
@@ -29,6 +31,13 @@ struct Validation {
 
   Estimate averaged_loss() const { return Estimate::of(averaged); }
   Estimate live_loss() const { return Estimate::of(live); }
+
+  /// Writes both as one .npy of doubles, [2, samples], the averaged first.
+  void write(const std::filesystem::path& path) const {
+    std::vector<double> both = averaged;
+    both.insert(both.end(), live.begin(), live.end());
+    write_npy<double>(path, both, {2, static_cast<index_t>(averaged.size())});
+  }
 };
 
 namespace detail {
