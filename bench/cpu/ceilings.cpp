@@ -5,6 +5,8 @@
 //
 // The loops are assembly: no compiler may shorten them, and no flag of the build is needed.  On other processors than
 // x86-64 only memory is measured.
+#include <sra/cpu/isa/peak.hpp>
+
 #include <algorithm>
 #include <barrier>
 #include <chrono>
@@ -30,71 +32,6 @@ struct Ceiling {
 };
 
 #if defined(__x86_64__)
-
-// Twelve accumulators hide the latency of four to five cycles at two instructions a cycle.
-void fma512(std::int64_t turns) {
-  asm volatile(
-      ".irp r,0,1,2,3,4,5,6,7,8,9,10,11,12,13\n vpxorq %%zmm\\r, %%zmm\\r, %%zmm\\r\n .endr\n"
-      "1:\n .irp r,0,1,2,3,4,5,6,7,8,9,10,11\n vfmadd231ps %%zmm12, %%zmm13, %%zmm\\r\n .endr\n dec %0\n jnz 1b\n"
-      "vzeroupper"
-      : "+r"(turns)
-      :
-      : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",
-        "xmm13");
-}
-void fma256(std::int64_t turns) {
-  asm volatile(
-      ".irp r,0,1,2,3,4,5,6,7,8,9,10,11,12,13\n vpxor %%ymm\\r, %%ymm\\r, %%ymm\\r\n .endr\n"
-      "1:\n .irp r,0,1,2,3,4,5,6,7,8,9,10,11\n vfmadd231ps %%ymm12, %%ymm13, %%ymm\\r\n .endr\n dec %0\n jnz 1b\n"
-      "vzeroupper"
-      : "+r"(turns)
-      :
-      : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",
-        "xmm13");
-}
-void dot_bf16(std::int64_t turns) {
-  asm volatile(
-      ".irp r,0,1,2,3,4,5,6,7,8,9,10,11,12,13\n vpxorq %%zmm\\r, %%zmm\\r, %%zmm\\r\n .endr\n"
-      "1:\n .irp r,0,1,2,3,4,5,6,7,8,9,10,11\n vdpbf16ps %%zmm12, %%zmm13, %%zmm\\r\n .endr\n dec %0\n jnz 1b\n"
-      "vzeroupper"
-      : "+r"(turns)
-      :
-      : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",
-        "xmm13");
-}
-
-/// Eight tiles of 16 rows of 64 bytes.
-void amx_bf16(std::int64_t turns) {
-  struct alignas(64) TileConfig {
-    std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
-    std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-    std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-  } const config;
-  asm volatile(
-      "ldtilecfg %1\n .irp r,0,1,2,3,4,5,6,7\n tilezero %%tmm\\r\n .endr\n"
-      "1:\n tdpbf16ps %%tmm6, %%tmm4, %%tmm0\n tdpbf16ps %%tmm7, %%tmm4, %%tmm1\n"
-      "tdpbf16ps %%tmm6, %%tmm5, %%tmm2\n tdpbf16ps %%tmm7, %%tmm5, %%tmm3\n dec %0\n jnz 1b\n tilerelease"
-      : "+r"(turns)
-      : "m"(config)
-      : "cc", "memory");
-}
-
-/// Whether the processor has AMX for bf16 and the kernel lets this process use it.
-bool has_amx_bf16() {
-  std::uint32_t a = 0, b = 0, c = 0, d = 0;
-  asm volatile("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(0), "c"(0));
-  if (a < 7) return false;
-  asm volatile("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(7), "c"(0));
-  constexpr std::uint32_t tile = 1u << 24, bf16 = 1u << 22;
-  if ((d & tile) == 0 || (d & bf16) == 0) return false;
-  constexpr long arch_prctl = 158, request_permission = 0x1023, tile_data = 18;
-  long result = 0;
-  asm volatile("syscall"
-               : "=a"(result)
-               : "a"(arch_prctl), "D"(request_permission), "S"(tile_data)
-               : "rcx", "r11", "memory");
-  return result == 0;
-}
 
 [[gnu::target("avx512f")]] void triad512(float* a, const float* b, const float* c, std::int64_t n) {
   asm volatile(
@@ -197,13 +134,16 @@ double best(const std::vector<double>& x) { return *std::max_element(x.begin(), 
 std::vector<Ceiling> available() {
   std::vector<Ceiling> all;
 #if defined(__x86_64__)
-  const auto add = [&](const char* name, double flops, void (*loop)(std::int64_t)) {
-    all.push_back({name, flops, [loop](int) -> Loop { return loop; }});
+  using namespace sra::backend;
+  const auto add = [&](const char* name, PeakLoop loop) {
+    all.push_back({name, loop.flops, [loop](int) -> Loop { return loop.run; }});
   };
-  if (__builtin_cpu_supports("avx512f")) add("fp32 FMA, 512-bit", 12 * 16 * 2, fma512);
-  if (__builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2")) add("fp32 FMA, 256-bit", 12 * 8 * 2, fma256);
-  if (__builtin_cpu_supports("avx512bf16")) add("bf16 dot, 512-bit", 12 * 32 * 2, dot_bf16);
-  if (has_amx_bf16()) add("bf16 AMX", 4 * 16 * 16 * 32 * 2, amx_bf16);
+  const auto isas = available_isas();
+  const auto has = [&](Isa isa) { return std::find(isas.begin(), isas.end(), isa) != isas.end(); };
+  if (has(Isa::avx512)) add("fp32 FMA, 512-bit", peak_loop<float>(Isa::avx512));
+  if (has(Isa::avx2)) add("fp32 FMA, 256-bit", peak_loop<float>(Isa::avx2));
+  if (has(Isa::avx512bf16)) add("bf16 dot, 512-bit", peak_loop<sra::bf16>(Isa::avx512bf16));
+  if (has(Isa::amx)) add("bf16 AMX", peak_loop<sra::bf16>(Isa::amx));
 #endif
   all.push_back(memory("16 KB", 16 << 10));
   all.push_back(memory("512 KB", 512 << 10));

@@ -3,13 +3,12 @@
 //
 //   sra_kernels [ROUNDS]   milliseconds of every kernel on all threads, medians over rounds (7) through all sizes, and
 //                          how many 2^x a second these threads compute
-#include "kernel_times.hpp"
-
 #include <sra/sra.hpp>
 
 #include <algorithm>
 #include <functional>
 #include <iostream>
+#include <map>
 #include <random>
 #include <string>
 #include <vector>
@@ -44,25 +43,6 @@ Numbers<T>& numbers() {
   static Numbers<T> all(most);
   return all;
 }
-
-/// Every launch and its milliseconds.
-class Launches : public sra::LaunchObserver {
- public:
-  struct Launch {
-    std::string kernel;
-    sra::Cost cost;
-    double ms;
-  };
-  std::vector<Launch> all;
-  void before(const char* kernel, const sra::Cost& cost) override {
-    all.push_back({kernel, cost, 0});
-    start_ = Clock::now();
-  }
-  void after(const char*) override { all.back().ms = milliseconds_since(start_); }
-
- private:
-  Clock::time_point start_;
-};
 
 /// One size of one op, with the samples of its kernels.
 struct Size {
@@ -128,22 +108,18 @@ void add_all(std::vector<Size>& sizes) {
 }
 
 void run(Size& size, sra::Workspace<sra::Cpu>& workspace, bool counts) {
-  Launches launches;
+  sra::KernelTimes launches(workspace.backend);
   workspace.observer = &launches;
   size.pass(workspace);
   workspace.observer = nullptr;
   workspace.roll_back();
-  for (const auto& launch : launches.all) {
-    if (!counts || launch.cost.flops == 0) continue;
-    auto& kernel = size.kernels[launch.kernel];
-    kernel.cost = launch.cost;
-    kernel.ms.push_back(launch.ms);
+  launches.end_pass(counts);
+  for (const auto& [key, seconds] : launches.samples()) {
+    if (key.flops == 0) continue;
+    auto& kernel = size.kernels[key.name];
+    kernel.cost = {key.bytes, key.flops};
+    for (const double s : seconds) kernel.ms.push_back(1e3 * s);
   }
-}
-
-double median(std::vector<double> x) {
-  std::sort(x.begin(), x.end());
-  return x[x.size() / 2];
 }
 
 /// 1e9 powers of two a second, as attention makes them, from memory that the first-level cache holds.
@@ -151,7 +127,7 @@ double exponentials(sra::Cpu& cpu) {
   using namespace sra::backend;
   constexpr index_t blocks = 1 << 14;
   std::vector<float> x(static_cast<std::size_t>(lanes * 64 * cpu.threads().size()), 1.0f);
-  const auto start = Clock::now();
+  const double start = sra::now_seconds();
   for_rows(cpu, blocks, 64, [p = x.data()](index_t begin, index_t end, int worker) {
     for (index_t r = begin; r < end; ++r) {
       float a[lanes];
@@ -161,7 +137,7 @@ double exponentials(sra::Cpu& cpu) {
       store_block(at, a, lanes);
     }
   });
-  return blocks * lanes / milliseconds_since(start) / 1e6;
+  return double(blocks * lanes) / (sra::now_seconds() - start) / 1e9;
 }
 
 }  // namespace
@@ -186,7 +162,7 @@ int main(int argc, char** argv) {
   for (const Size& size : sizes)
     for (const auto& [name, kernel] : size.kernels) {
       std::cout << comma << "{\"group\":\"" << size.group << "\",\"type\":\"" << size.type << "\",\"size\":\""
-                << size.name << "\",\"kernel\":\"" << name << "\",\"ms\":" << median(kernel.ms)
+                << size.name << "\",\"kernel\":\"" << name << "\",\"ms\":" << sra::median(kernel.ms)
                 << ",\"flops\":" << kernel.cost.flops << ",\"bytes\":" << kernel.cost.bytes
                 << ",\"exponentials\":" << size.exponentials << '}';
       comma = ",";

@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include "kernel_times.hpp"
 #include "subject.hpp"
 
 #include <sra/sra.hpp>
@@ -30,15 +29,15 @@ class TrainedSubject : public Subject {
   }
 
   double step() override {
-    const auto start = Clock::now();
+    const double start = sra::now_seconds();
     trainer_.step(batch_.template micro_batch<Model>());
-    return milliseconds_since(start);
+    return 1e3 * (sra::now_seconds() - start);
   }
 
   double sample() override {
-    const auto start = Clock::now();
+    const double start = sra::now_seconds();
     draw(batch_, {});
-    return milliseconds_since(start);
+    return 1e3 * (sra::now_seconds() - start);
   }
 
   void write(const std::filesystem::path& folder) override {
@@ -76,13 +75,21 @@ class TrainedSubject : public Subject {
 
   std::string profile(int steps) override {
     step();
-    KernelTimes times;
+    sra::KernelTimes times(trainer_.backend());
     auto& observer = trainer_.engine().workspace().observer;
     observer = &times;
     double ms = 0;
-    for (int i = 0; i < steps; ++i) ms += step();
+    for (int i = 0; i < steps; ++i) ms += step(), times.end_pass();
     observer = nullptr;
-    return sra::text("{\"ms\":", ms / steps, ",\"kernels\":", times.json(steps), "}");
+    std::string kernels;
+    for (const auto& [key, seconds] : times.samples()) {
+      double sum = 0;
+      for (const double s : seconds) sum += s;
+      kernels += sra::text(kernels.empty() ? "" : ",", "{\"name\":\"", key.name,
+                           "\",\"calls\":", double(seconds.size()) / steps, ",\"ms\":", 1e3 * sum / steps,
+                           ",\"bytes\":", key.bytes, ",\"flops\":", key.flops, "}");
+    }
+    return sra::text("{\"ms\":", ms / steps, ",\"kernels\":[", kernels, "]}");
   }
 
   double step_flops() const override {

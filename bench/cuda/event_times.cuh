@@ -1,4 +1,4 @@
-// Milliseconds of every launch by events of the device, by name and cost, and the tables that are made of them.
+// Tables of what launches took by events of the device, numbers to fill its memory with, how programs for it begin.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -17,18 +17,6 @@ namespace bench {
 
 /// Status of a program that needs a device where there is none.
 inline constexpr int skipped = 77;
-
-inline double median(std::vector<double> x) {
-  if (x.empty()) return 0;
-  std::sort(x.begin(), x.end());
-  return x[x.size() / 2];
-}
-
-/// What the device does at best, as ceilings measured it; 0: not known.
-struct Ceilings {
-  double products = 0;  ///< TFLOP/s in bf16
-  double copies = 0;    ///< GB/s, read and written
-};
 
 /// A part of a whole in percent, or a dash.
 inline std::string percent(double part, double whole) {
@@ -50,84 +38,38 @@ struct Delay {
   }
 };
 
-/// Launches of one name and one cost: those have one limit.
-class EventTimes : public sra::LaunchObserver {
- public:
-  explicit EventTimes(sra::Cuda& cuda) : cuda_(&cuda) {}
-
-  void before(const char* kernel, const sra::Cost& cost) override {
-    if (used_ == launches_.size()) launches_.emplace_back();
-    Launch& l = launches_[used_];
-    l.key = {kernel, cost.bytes, cost.flops};
-    l.start.record(cuda_->stream());
-    open_.push_back(used_++);
-  }
-  void after(const char*) override {
-    launches_[open_.back()].end.record(cuda_->stream());
-    open_.pop_back();
-  }
-  /// Takes the times of what was launched since the last call, and keeps them unless it was a warm-up.
-  void end_pass(bool keep) {
-    cuda_->wait();
-    for (std::size_t i = 0; keep && i < used_; ++i)
-      samples_[launches_[i].key].push_back(launches_[i].end.since(launches_[i].start));
-    counted_ = used_;
-    passes_ += keep;
-    used_ = 0;
-  }
-  /// Launches of the last pass.
-  std::size_t launches() const { return counted_; }
-
-  /// A row for every kernel, the longest first; one for all that take less than a part in 500.
-  void print(const Ceilings& c) const {
-    std::vector<Row> rows;
-    double total = 0;
-    for (const auto& [key, ms] : samples_) {
-      rows.push_back({key, static_cast<double>(ms.size()) / passes_, median(ms)});
-      total += rows.back().calls * rows.back().ms;
-    }
-    std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.calls * a.ms > b.calls * b.ms; });
-    std::puts("| kernel | GFLOP | MB | calls | ms a call | ms in all | GB/s | TFLOP/s | of W | of R |");
-    std::puts("|---|---|---|---|---|---|---|---|---|---|");
-    double rest = 0, calls = 0;
-    for (const Row& r : rows) {
-      if (r.calls * r.ms < total / 500) {
-        rest += r.calls * r.ms;
-        calls += r.calls;
-        continue;
-      }
-      const double speed = r.key.bytes / r.ms / 1e6, products = r.key.flops / r.ms / 1e9;
-      std::printf("| %s | %.1f | %.1f | %.4g | %.4f | %.3f | %.0f | %.1f | %s | %s |\n", r.key.name.c_str(),
-                  r.key.flops / 1e9, r.key.bytes / 1e6, r.calls, r.ms, r.calls * r.ms, speed, products,
-                  percent(speed, c.copies).c_str(), r.key.flops > 0 ? percent(products, c.products).c_str() : "-");
-    }
-    if (calls > 0) std::printf("| others | | | %.4g | | %.3f | | | | |\n", calls, rest);
-    std::printf("\nSum of the kernels: %.3f ms.\n\n", total);
-    std::fflush(stdout);
-  }
-
- private:
-  struct Key {
-    std::string name;
-    double bytes = 0, flops = 0;
-    auto operator<=>(const Key&) const = default;
-  };
-  struct Launch {
-    Key key;
-    sra::arch::Timing start, end;
-  };
+/// A row for every kernel, the longest first; one for all that take less than a part in 500.
+inline void print(const sra::KernelTimes<sra::Cuda>& times, const sra::Limits& limits) {
   struct Row {
-    Key key;
+    sra::KernelTimes<sra::Cuda>::Key key;
     double calls, ms;
   };
-
-  sra::Cuda* cuda_;
-  std::vector<Launch> launches_;
-  std::vector<std::size_t> open_;
-  std::size_t used_ = 0, counted_ = 0;
-  int passes_ = 0;
-  std::map<Key, std::vector<double>> samples_;
-};
+  std::vector<Row> rows;
+  double total = 0;
+  for (const auto& [key, seconds] : times.samples()) {
+    rows.push_back({key, static_cast<double>(seconds.size()) / times.passes(), 1e3 * sra::median(seconds)});
+    total += rows.back().calls * rows.back().ms;
+  }
+  std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.calls * a.ms > b.calls * b.ms; });
+  std::puts("| kernel | GFLOP | MB | calls | ms a call | ms in all | GB/s | TFLOP/s | of W | of R |");
+  std::puts("|---|---|---|---|---|---|---|---|---|---|");
+  double rest = 0, calls = 0;
+  for (const Row& r : rows) {
+    if (r.calls * r.ms < total / 500) {
+      rest += r.calls * r.ms;
+      calls += r.calls;
+      continue;
+    }
+    const double speed = r.key.bytes / r.ms / 1e6, products = r.key.flops / r.ms / 1e9;
+    std::printf("| %s | %.1f | %.1f | %.4g | %.4f | %.3f | %.0f | %.1f | %s | %s |\n", r.key.name.c_str(),
+                r.key.flops / 1e9, r.key.bytes / 1e6, r.calls, r.ms, r.calls * r.ms, speed, products,
+                percent(1e9 * speed, limits.bytes_per_second).c_str(),
+                r.key.flops > 0 ? percent(1e12 * products, limits.flops_per_second).c_str() : "-");
+  }
+  if (calls > 0) std::printf("| others | | | %.4g | | %.3f | | | | |\n", calls, rest);
+  std::printf("\nSum of the kernels: %.3f ms.\n\n", total);
+  std::fflush(stdout);
+}
 
 /// Numbers with a normal distribution, a million of them again and again.
 class Numbers {
@@ -168,8 +110,11 @@ class Buffer {
   sra::Memory memory_;
 };
 
-/// Number i of a program's arguments, or 0.
-inline double argument(int argc, char** argv, int i) { return i < argc ? std::atof(argv[i]) : 0; }
+/// What the device does at best: arguments 1 and 2 of a program, TFLOP/s and GB/s as gpu_ceilings prints them.
+inline sra::Limits limits_of(int argc, char** argv) {
+  const auto argument = [&](int i) { return i < argc ? std::atof(argv[i]) : 0; };
+  return {1e9 * argument(2), 1e12 * argument(1)};
+}
 
 /// Runs a program that needs a device: says in one sentence what went wrong.
 template <class Program>

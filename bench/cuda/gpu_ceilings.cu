@@ -26,18 +26,11 @@ struct CopyPieces {
   SRA_DEVICE void operator()(index_t i) const { to[i] = from[i]; }
 };
 
-/// GB/s, read and written, the best of some runs of f(stream), which moves `bytes` in all.
+/// GB/s, read and written, the best of ten runs of f(), which moves `bytes` in all.
 template <class F>
 double speed_of(Cuda& cuda, double bytes, const F& f) {
-  arch::Timing start, end;
-  double best = 0;
-  for (int i = 0; i < 12; ++i) {
-    start.record(cuda.stream());
-    f();
-    end.record(cuda.stream());
-    best = std::max(best, bytes / end.since(start) / 1e6);
-  }
-  return best;
+  const std::vector<double> ms = cuda::ten_times(cuda, f);
+  return bytes / *std::min_element(ms.begin(), ms.end()) / 1e6;
 }
 
 double copies(Cuda& cuda) {
@@ -58,37 +51,19 @@ double copies(Cuda& cuda) {
 }
 
 double products(Cuda& cuda) {
-  constexpr index_t n = 8192;
-  Buffer<bf16> a(cuda, n * n), b(cuda, n * n), c(cuda, n * n);
-  Numbers numbers;
-  numbers.fill(cuda, a.data(), n * n);
-  numbers.fill(cuda, b.data(), n * n);
-  const arch::ProductMatrix m{arch::Number::bf16, n, n, n};
-  arch::ProductKey key;
-  key.transpose_a = true;
-  key.a = key.b = key.c = m;
-  arch::ProductOperands o;
-  o.a = a.data(), o.b = b.data(), o.c = c.data();
-  const double flops = 2.0 * double(n) * double(n) * double(n);
-  cuda.products().run(key, o);  // measures the library's proposals
-  std::vector<double> one;
-  arch::Timing start, end;
-  for (int i = 0; i < 10; ++i) {
-    start.record(cuda.stream());
-    cuda.products().run(key, o);
-    end.record(cuda.stream());
-    one.push_back(end.since(start));
-  }
-  const double brief = flops / median(one) / 1e9;
+  cuda::LargeProduct<bf16> product(cuda, 8192);
+  product.run();  // measures the library's proposals
+  const double brief = product.flops() / median(cuda::ten_times(cuda, [&] { product.run(); })) / 1e9;
   int count = 0;
   double ms = 0;
+  arch::Timing start, end;
   for (; ms < 3000; count += 20) {
     start.record(cuda.stream());
-    for (int i = 0; i < 20; ++i) cuda.products().run(key, o);
+    for (int i = 0; i < 20; ++i) product.run();
     end.record(cuda.stream());
     ms += end.since(start);
   }
-  const double sustained = flops * count / ms / 1e9;
+  const double sustained = product.flops() * count / ms / 1e9;
   std::printf(
       "| product of bf16, 8192^3, median of ten | %.0f TFLOP/s |\n| the same for three seconds | %.0f TFLOP/s |\n",
       brief, sustained);

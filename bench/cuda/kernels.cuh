@@ -94,7 +94,7 @@ class BlockAlone {
 template <sra::DiTConfig config>
 int kernels_main(const char* model, int argc, char** argv) {
   return run_on_device("gpu_kernels", [&] {
-    const Ceilings ceilings{argument(argc, argv, 1), argument(argc, argv, 2)};
+    const sra::Limits limits = limits_of(argc, argv);
     const auto measure = [&](sra::index_t batch, sra::AttentionKernel attention) {
       sra::CudaOptions options;
       options.algorithms = "algorithms.txt";
@@ -102,14 +102,14 @@ int kernels_main(const char* model, int argc, char** argv) {
       sra::Cuda cuda(options);
       if (cuda.attention() != attention) return;  // a device without it
       BlockAlone<config> block(cuda, batch);
-      EventTimes times(cuda);
+      sra::KernelTimes times(cuda);
       for (int i = 0; i < 23; ++i) {
         block.pass(&times);
         times.end_pass(i >= 3);
       }
       std::printf("### %s, batch %d, attention by %s: one block, head, distance and update of both\n\n", model,
                   static_cast<int>(batch), attention == sra::AttentionKernel::mma ? "mma.sync" : "wgmma");
-      times.print(ceilings);
+      print(times, limits);
     };
     for (const sra::index_t batch : {256, 64})
       for (const auto attention : {sra::AttentionKernel::mma, sra::AttentionKernel::wgmma}) measure(batch, attention);

@@ -29,7 +29,7 @@ class Steps {
     return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   }
   double flops() const { return sra::step_flops(config, static_cast<double>(batch_), Teacher::value, true); }
-  double loss() const { return trainer_.last().losses.total; }
+  double loss() { return trainer_.last().losses.total; }
   sra::Cuda& cuda() { return trainer_.backend(); }
   void observe(sra::LaunchObserver* observer) { trainer_.engine().workspace().observer = observer; }
 
@@ -69,7 +69,7 @@ class Steps {
 
 /// One row `step | model | batch | …` and the table of the kernels.
 template <sra::DiTConfig config>
-void measure_steps(const char* model, sra::index_t batch, const Ceilings& ceilings) {
+void measure_steps(const char* model, sra::index_t batch, const sra::Limits& limits) {
   const std::size_t free = sra::arch::device(0).free;
   Steps<config> steps(batch);
   const auto begin = std::chrono::steady_clock::now();
@@ -77,8 +77,8 @@ void measure_steps(const char* model, sra::index_t batch, const Ceilings& ceilin
   while (std::chrono::steady_clock::now() - begin < std::chrono::seconds(2));  // under load clocks fall
   std::vector<double> ms;
   for (int i = 0; i < 30; ++i) ms.push_back(steps.step());
-  const double memory = double(free - sra::arch::device(0).free) / double(1 << 30), time = median(ms);
-  EventTimes times(steps.cuda());
+  const double memory = double(free - sra::arch::device(0).free) / double(1 << 30), time = sra::median(ms);
+  sra::KernelTimes times(steps.cuda());
   steps.observe(&times);
   for (int i = 0; i < 4; ++i) {
     steps.step();
@@ -90,21 +90,21 @@ void measure_steps(const char* model, sra::index_t batch, const Ceilings& ceilin
   std::puts("| model | batch | who | ms | images/s | TFLOP/s | of R | GiB | launches | loss |");
   std::puts("|---|---|---|---|---|---|---|---|---|---|");
   std::printf("| %s | %d | sra | %.2f | %.1f | %.1f | %s | %.1f | %zu | %.4f |\n\n", model, static_cast<int>(batch),
-              time, 1e3 * double(batch) / time, speed, percent(speed, ceilings.products).c_str(), memory,
+              time, 1e3 * double(batch) / time, speed, percent(1e12 * speed, limits.flops_per_second).c_str(), memory,
               times.launches(), steps.loss());
   std::fflush(stdout);
-  times.print(ceilings);
+  print(times, limits);
 }
 
 /// Program: `NAME [R W [BATCH...]]`, batches 256 and 64 when none is named.
 template <sra::DiTConfig config>
 int step_main(const char* model, int argc, char** argv) {
   return run_on_device("gpu_step", [&] {
-    const Ceilings ceilings{argument(argc, argv, 1), argument(argc, argv, 2)};
+    const sra::Limits limits = limits_of(argc, argv);
     std::vector<sra::index_t> batches{256, 64};
     if (argc > 3) batches.clear();
     for (int i = 3; i < argc; ++i) batches.push_back(std::atoll(argv[i]));
-    for (const sra::index_t batch : batches) measure_steps<config>(model, batch, ceilings);
+    for (const sra::index_t batch : batches) measure_steps<config>(model, batch, limits);
   });
 }
 

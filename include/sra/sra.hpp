@@ -9,6 +9,7 @@
 #include <sra/cpu/distance.hpp>
 #include <sra/cpu/draw.hpp>
 #include <sra/cpu/embedding.hpp>
+#include <sra/cpu/limits.hpp>
 #include <sra/cpu/linear.hpp>
 #include <sra/cpu/matmul.hpp>
 #include <sra/cpu/memory.hpp>
@@ -23,6 +24,7 @@
 #include <sra/data/prefetch.hpp>
 #include <sra/data/shapes.hpp>
 #include <sra/io/grid.hpp>
+#include <sra/io/json_tree.hpp>
 #include <sra/io/npy.hpp>
 #include <sra/io/safetensors.hpp>
 #include <sra/models/dit.hpp>

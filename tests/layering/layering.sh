@@ -93,7 +93,7 @@ check_umbrella() {
 
 check_third_party() {
   local violations
-  violations=$(tree | grep -E '^(include|examples|bench|tests)/.*\.(hpp|cuh|cpp|cu)$' | includes | awk '
+  violations=$(tree | grep -E '^(include|examples|tools|bench|tests)/.*\.(hpp|cuh|cpp|cu)$' | includes | awk '
     # A glob of third_party.txt as a regular expression: * stays within a folder, ** does not.
     function regex(glob) {
       gsub(/[.+]/, "\\\\&", glob)

@@ -4,6 +4,11 @@
 #define BOOST_TEST_DYN_LINK
 #include "runs.hpp"
 
+#include <sra/io/json_tree.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
 #include <locale>
 
 using namespace sra::test;
@@ -62,6 +67,63 @@ BOOST_AUTO_TEST_CASE(the_locale_of_the_program_changes_no_file) {
                   train(options(folder / "b"), 2);
                 }) == 0);
   same_end(folder / "a", folder / "b");
+}
+
+BOOST_AUTO_TEST_CASE(run_json_says_how_the_run_began_and_stays_on_resume) {
+  const TemporaryFolder folder;
+  const std::string run = folder / "run";
+  const auto trained = [&](int threads) {
+    BOOST_REQUIRE(in_process([&] { train(options(run, threads), threads); }) == 0);
+    return read_text(fs::path(run) / "run.json");
+  };
+  const std::string written = trained(1);
+  const sra::Json json = sra::Json::parse(written, "run.json");
+  BOOST_TEST(json["command"].string() == sra::command_line());
+  BOOST_TEST(json["version"].string() == sra::text(SRA_VERSION_MAJOR, ".", SRA_VERSION_MINOR, ".", SRA_VERSION_PATCH));
+  BOOST_TEST(json["started"].string().size() == std::string("2026-01-31T12:00:00Z").size());
+  BOOST_TEST(json["settings"]["seed"].string() == "11");
+  BOOST_TEST(json["settings"]["model"].string() == sra::summary<Tiny>());
+  BOOST_TEST(json["settings"]["products in"].string() == "float");
+  BOOST_TEST(json["machine"]["threads"].string() == "1");
+  BOOST_TEST(json["machine"]["instruction set"].string() == to_string(sra::backend::available_isas().back()));
+  const auto plan = Trainer{options("")}.memory_plan();
+  BOOST_TEST(json["memory"]["activations"].number() == static_cast<double>(plan.activations));
+  BOOST_TEST(json["memory"]["parameters"].number() == static_cast<double>(plan.parameters));
+  BOOST_TEST(trained(2) == written);
+}
+
+BOOST_AUTO_TEST_CASE(arguments_are_quoted_as_a_shell_needs_it) {
+  for (const std::string argument : {"plain-1.5/x=y", "", "two words", "it's", "$HOME `ls` \"x\" \\ *", "a\nb", "é"}) {
+    const TemporaryFolder folder;
+    const std::string command = "printf %s " + sra::shell_quoted(argument) + " > " + (folder / "out").string();
+    BOOST_REQUIRE(std::system(command.c_str()) == 0);
+    BOOST_TEST(read_text(folder / "out") == argument);
+  }
+  BOOST_TEST(sra::shell_quoted("plain-1.5/x=y") == "plain-1.5/x=y");
+}
+
+BOOST_AUTO_TEST_CASE(dates_are_those_of_the_calendar) {
+  using namespace std::chrono;
+  BOOST_TEST(sra::date_text(system_clock::time_point(seconds(0))) == "1970-01-01T00:00:00Z");
+  BOOST_TEST(sra::date_text(system_clock::time_point(seconds(951827696))) == "2000-02-29T12:34:56Z");
+}
+
+BOOST_AUTO_TEST_CASE(losses_of_validations_beyond_the_newest_checkpoint_are_removed) {
+  const TemporaryFolder folder;
+  const std::string run = folder / "run";
+  BOOST_REQUIRE(in_process([&] { train(options(run), 2); }) == 0);
+  const fs::path losses = fs::path(run) / "validation";
+  for (const char* name : {"step-000000002.npy", "step-000000002-2.npy", "step-000000003.npy", "step-1000000000-2.npy",
+                           "step-3.txt", "mine.npy"})
+    write_text(losses / name, "x");
+  Trainer{options(run)};
+  std::vector<std::string> left;
+  for (const auto& entry : fs::directory_iterator(losses)) left.push_back(entry.path().filename().string());
+  std::sort(left.begin(), left.end());
+  const std::vector<std::string> expected{"mine.npy", "step-000000002-2.npy", "step-000000002.npy", "step-3.txt"};
+  BOOST_TEST(left == expected, boost::test_tools::per_element());
+  BOOST_TEST(sra::validation_name(7, 1) == "validation/step-000000007.npy");
+  BOOST_TEST(sra::validation_name(7, 2) == "validation/step-000000007-2.npy");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

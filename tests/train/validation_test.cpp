@@ -129,20 +129,30 @@ BOOST_AUTO_TEST_CASE(estimates_are_mean_and_standard_error) {
   BOOST_CHECK_THROW(paired_difference(a, std::vector<double>{1}), Error);
 }
 
-BOOST_AUTO_TEST_CASE(the_log_gets_a_line_of_its_own) {
+BOOST_AUTO_TEST_CASE(the_log_gets_a_line_of_its_own_and_the_folder_the_losses_of_the_samples) {
   const TemporaryFolder folder;
   auto o = options();
   o.run = folder / "run";
+  Validation last;
   {
     Run trainer(o);
     const Items data;
     for (auto step : trainer.train(data, 2)) {
       step.log();
       if (step.every(2)) step.validate();
+      if (step.every(2)) last = step.validate({.samples = 4, .seed = 5});
     }
   }
   const std::string log = read_text(folder / "run/log.jsonl");
   BOOST_TEST(log.find("{\"step\":2,\"validation\":") != std::string::npos);
   BOOST_TEST(log.find("\"validation_live\":") != std::string::npos);
-  BOOST_TEST(log.find("\"validation_samples\":13") != std::string::npos);
+  BOOST_TEST(log.find("\"validation_samples\":13,\"validation_seed\":0,"
+                      "\"validation_losses\":\"validation/step-000000002.npy\"") != std::string::npos);
+  BOOST_TEST(log.find("\"validation_samples\":4,\"validation_seed\":5,"
+                      "\"validation_losses\":\"validation/step-000000002-2.npy\"") != std::string::npos);
+  const Npy file(folder / "run/validation/step-000000002-2.npy");
+  BOOST_TEST(file.shape() == (std::vector<index_t>{2, 4}), boost::test_tools::per_element());
+  std::vector<double> expected = last.averaged;
+  expected.insert(expected.end(), last.live.begin(), last.live.end());
+  BOOST_TEST(file.read<double>() == expected, boost::test_tools::per_element());
 }

@@ -17,6 +17,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace sra::backend {
@@ -48,6 +49,10 @@ class Cpu {
 
   Threads& threads() { return threads_; }
   Isa isa() const { return isa_; }
+  /// What it is, for people.
+  std::vector<std::pair<std::string, std::string>> facts() const {
+    return {{"backend", "Cpu"}, {"instruction set", to_string(isa_)}, {"threads", std::to_string(threads_.size())}};
+  }
   /// Whether products of bf16 have instructions of their own: then bf16 is the fastest type to train in, else float.
   bool multiplies_bf16() const { return isa_ >= Isa::avx512bf16; }
 

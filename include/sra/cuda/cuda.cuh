@@ -13,6 +13,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace sra::cuda {
 
@@ -57,6 +59,7 @@ class Cuda {
   using options_type = CudaOptions;
   using graph_type = arch::Graph;
   using event_type = arch::Event;
+  using timing_type = arch::Timing;
 
   /// @throws Error if there is no such device
   explicit Cuda(CudaOptions options = {})
@@ -86,6 +89,10 @@ class Cuda {
   const std::string& name() const { return device_.name; }
   /// What attention is to use.
   AttentionKernel attention() const { return options_.attention; }
+  /// What it is, for people.
+  std::vector<std::pair<std::string, std::string>> facts() const {
+    return {{"backend", "Cuda"}, {"device", device_.name}};
+  }
 
   /// Device memory on a multiple of alignment_bytes, contents undefined.  Throws OutOfMemory naming size and what is free.
   void* allocate(std::size_t bytes) {
@@ -137,6 +144,8 @@ class Cuda {
   }
   void launch(arch::Graph& graph) { graph.launch(stream()); }
   void record(arch::Event& event) { event.record(stream()); }
+  /// Puts a point in time behind what was launched so far; b.since(a) are the milliseconds between two of them.
+  void mark(arch::Timing& timing) { timing.record(stream()); }
   /// Copies in the stream's order, within the device or between it and memory of pinned(), while the host goes on.
   void copy_later(void* to, const void* from, std::size_t bytes) { arch::copy(to, from, bytes, stream()); }
   /// Copies memory of pinned() to the device beside what the stream does, as soon as `free` has come; what is launched from

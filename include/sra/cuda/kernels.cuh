@@ -6,6 +6,7 @@
 #include <sra/cuda/distance.cuh>
 #include <sra/cuda/draw.cuh>
 #include <sra/cuda/embedding.cuh>
+#include <sra/cuda/limits.cuh>
 #include <sra/cuda/linear.cuh>
 #include <sra/cuda/matmul.cuh>
 #include <sra/cuda/memory.cuh>

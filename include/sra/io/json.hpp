@@ -1,14 +1,16 @@
-// The little JSON that files of ours need: strict reading of objects, strings and whole numbers; quoting of strings.
+// JSON as files of ours need it: strict reading of what the caller expects next; quoting of strings.
 // SPDX-License-Identifier: MIT
 #pragma once
 
 #include <sra/core/error.hpp>
 
+#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <set>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 namespace sra {
@@ -121,6 +123,46 @@ class JsonReader {
       fail("a non-negative integer");
     }
     return value;
+  }
+
+  /// Any number of JSON that a double can hold.
+  double number() {
+    skip_space();
+    const std::size_t first = at_;
+    const auto digits = [&] {
+      const std::size_t begin = at_;
+      while (at_ < json_.size() && json_[at_] >= '0' && json_[at_] <= '9') ++at_;
+      if (at_ == begin) fail("a digit");
+      return at_ - begin;
+    };
+    const auto next_is = [&](char a, char b) { return at_ < json_.size() && (json_[at_] == a || json_[at_] == b); };
+    if (next_is('-', '-')) ++at_;
+    const std::size_t whole = at_;
+    if (digits() > 1 && json_[whole] == '0') at_ = whole, fail("a number without leading zeros");
+    if (next_is('.', '.')) ++at_, digits();
+    if (next_is('e', 'E')) {
+      ++at_;
+      if (next_is('+', '-')) ++at_;
+      digits();
+    }
+    double value = 0;
+    if (std::from_chars(json_.data() + first, json_.data() + at_, value).ec == std::errc{}) return value;
+    at_ = first;
+    fail("a number that a double holds");
+  }
+
+  /// Whether the word (true, false, null) comes next; then it is read.
+  bool accept_word(std::string_view word) {
+    skip_space();
+    const bool here = json_.substr(at_).starts_with(word);
+    at_ += here ? word.size() : 0;
+    return here;
+  }
+
+  /// The character with which the next value begins; 0 at the end.
+  char peek() {
+    skip_space();
+    return at_ < json_.size() ? json_[at_] : '\0';
   }
 
   /// A string, as UTF-8.  @param name what to call it in messages

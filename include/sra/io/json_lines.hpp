@@ -15,6 +15,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <variant>
 
 namespace sra {
@@ -66,6 +67,21 @@ struct JsonField {
   JsonValue value;
 };
 
+/// Appends one object on a line of its own.
+inline void append_json_line(std::string& out, std::span<const JsonField> fields) {
+  const char* separator = "{";
+  for (const JsonField& field : fields) {
+    out += std::exchange(separator, ",");
+    append_json_string(out, field.key);
+    out += ':';
+    field.value.append_to(out);
+  }
+  out += fields.empty() ? "{}\n" : "}\n";
+}
+inline void append_json_line(std::string& out, std::initializer_list<JsonField> fields) {
+  append_json_line(out, std::span(fields.begin(), fields.size()));
+}
+
 /// Appends objects to a file, one per line: `log.write({{"step", 12}, {"loss", 0.5}, {"note", "x"}});`
 /// Each line is handed to the system at once, so it survives a killed process (not a power cut).
 class JsonLines {
@@ -77,14 +93,8 @@ class JsonLines {
   /// Appends one line.  @throws Error if it could not be written; then nothing of it stays in the file
   void write(std::initializer_list<JsonField> fields) { write(std::span(fields.begin(), fields.size())); }
   void write(std::span<const JsonField> fields) {
-    line_ = '{';
-    for (const JsonField& field : fields) {
-      if (line_.size() > 1) line_ += ',';
-      append_json_string(line_, field.key);
-      line_ += ':';
-      field.value.append_to(line_);
-    }
-    line_ += "}\n";
+    line_.clear();
+    append_json_line(line_, fields);
     file_.append(line_);
   }
 

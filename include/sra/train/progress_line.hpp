@@ -2,11 +2,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sra/core/clock.hpp>
 #include <sra/core/config.hpp>
 
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdio>
 #include <string>
 
@@ -45,10 +45,5 @@ class ProgressLine {
   bool terminal_ = ::isatty(2) == 1;
   bool open_ = false;
 };
-
-/// Seconds since some fixed point.
-inline double now_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 }  // namespace sra

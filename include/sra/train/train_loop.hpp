@@ -8,6 +8,7 @@
 #include <sra/train/checkpoint.hpp>
 #include <sra/train/engine.hpp>
 #include <sra/train/progress_line.hpp>
+#include <sra/train/run_folder.hpp>
 #include <sra/train/signals.hpp>
 #include <sra/train/validation.hpp>
 
@@ -224,12 +225,18 @@ class TrainLoop {
     aside([&] { v = trainer_.validate(data, options); });
     const Estimate averaged = v.averaged_loss(), live = v.live_loss();
     const index_t step = trainer_.step_number();
-    if (JsonLines* file = trainer_.log_file())
+    if (JsonLines* file = trainer_.log_file()) {
+      validations_ = std::exchange(validated_, step) == step ? validations_ + 1 : 1;
+      const std::string name = validation_name(step, validations_);
+      v.write(trainer_.folder() / name);
       file->write({{"step", step},
                    {"validation", averaged.mean},
                    {"validation_error", averaged.standard_error},
                    {"validation_live", live.mean},
-                   {"validation_samples", static_cast<index_t>(v.averaged.size())}});
+                   {"validation_samples", static_cast<index_t>(v.averaged.size())},
+                   {"validation_seed", options.seed},
+                   {"validation_losses", name}});
+    }
     if (!trainer_.options().quiet) {
       char line[160];
       std::snprintf(line, sizeof line,
@@ -257,7 +264,8 @@ class TrainLoop {
   std::unique_ptr<SignalGuard> signals_;
   detail::Since since_{};
   ProgressLine progress_;
-  std::size_t named_ = 0;  // unreadable items that were named
+  std::size_t named_ = 0;                     // unreadable items that were named
+  index_t validated_ = -1, validations_ = 0;  // the last step that was validated, and how often
   bool done_ = false;
 };
 

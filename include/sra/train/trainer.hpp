@@ -9,8 +9,10 @@
 #include <sra/train/checkpoint.hpp>
 #include <sra/train/engine.hpp>
 #include <sra/train/options.hpp>
+#include <sra/train/profiler.hpp>
 #include <sra/train/progress_line.hpp>
-#include <sra/train/run_log.hpp>
+#include <sra/train/run_folder.hpp>
+#include <sra/train/run_record.hpp>
 #include <sra/train/sample_grid.hpp>
 #include <sra/train/signals.hpp>
 #include <sra/train/train_loop.hpp>
@@ -56,6 +58,7 @@ class Trainer {
   using Options = TrainerOptions<Align, Objective, B>;
   using Core = Engine<Model, Align, Objective, B, T>;
   using W = typename Core::W;
+  using value_type = T;
   /// Whether training goes on before the host knows a step's losses and gradient norm: on backends that replay steps.  Then
   /// StepReport is read back when it is asked for, or while the next step runs; skipped() may be late by one step, and so may the
   /// error of options().max_skipped: it then comes out of the next step, before its update, and nothing has changed meanwhile.
@@ -269,11 +272,19 @@ class Trainer {
   /// @param data of the model's size: a held-out part, or an endless source, whose pictures are then none of training's
   /// @throws Error for fewer than one sample, or a sample that cannot be read
   template <Dataset D>
-  Validation validate(const D& data, ValidationOptions options = {}) {
-    if constexpr (Finite<D>) options.samples = std::min(options.samples, static_cast<index_t>(data.size()));
-    if (options.samples < 1) throw Error(text("Trainer: validate: expected at least 1 sample, got ", options.samples));
+  Validation validate(const D& data, const ValidationOptions& options = {}) {
     if (!validator_) validator_.emplace(backend_, model(), engine_.objective());
     return validator_->validate(data, options, options_.batch / options_.accumulate, engine_.store(), run_.step);
+  }
+
+  /// Where the time of the next steps goes, beside what the machine can do.  Afterwards all is, bit for bit, as if it had not been
+  /// called, but for gradients: they are the last measured step's.  Keeps copies of parameters, moments and averages on the host
+  /// meanwhile.  Graphs are not replayed: what is not in kernels may take longer than in training.
+  /// @param data as for train()  @param limits of the machine; absent: measured before and after, which takes some 0.5 s
+  template <Dataset D>
+  Profile profile(const D& data, index_t steps = 5, const std::optional<Limits>& limits = {}) {
+    settle();
+    return profile_steps(*this, data, steps, limits);
   }
 
   std::filesystem::path folder() const { return options_.run; }
@@ -350,19 +361,18 @@ class Trainer {
   }
 
   void open_run() {
-    namespace fs = std::filesystem;
-    std::error_code code;
-    for (const char* part : {"checkpoints", "samples"})
-      if (!code) fs::create_directories(folder() / part, code);
-    if (code) throw Error(text("Trainer: run ", options_.run, ": cannot make the folder: ", code.message()));
-    for (const char* part : {"", "checkpoints", "samples"})
-      remove_abandoned(folder() / part);  // of a process that was killed
+    make_run_folder(folder());
     if (const auto all = checkpoints_of(options_); !all.empty()) {
       run_ = load_checkpoint(all.back(), engine_.store(), run_.settings);
       saved_step_ = run_.step;
     }
-    cut_log(folder() / "log.jsonl", run_.step);
+    cut_run(folder(), run_.step);
     log_.emplace(folder() / "log.jsonl");
+    if (const auto record = folder() / "run.json"; !std::filesystem::exists(record)) {
+      MemoryPlan plan{};
+      if constexpr (trains) plan = memory_plan();
+      record_of<T>(backend_, run_.settings, plan).write(record);
+    }
   }
 
   std::span<W> part(W* buffer, std::string_view name) const {

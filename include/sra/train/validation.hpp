@@ -4,16 +4,17 @@
 
 #include <sra/autograd/captures.hpp>
 #include <sra/autograd/host.hpp>
+#include <sra/core/estimate.hpp>
 #include <sra/data/batch.hpp>
+#include <sra/io/npy.hpp>
 #include <sra/ops/reduce.hpp>
 #include <sra/train/engine.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <optional>
-#include <span>
 #include <vector>
 
 namespace sra {
@@ -25,36 +26,20 @@ struct ValidationOptions {
       0;  ///< of pictures of an endless source, times and noise; not the run's, so that runs can be compared
 };
 
-/// A mean and its standard error, from one number a sample.
-struct Estimate {
-  double mean = 0, standard_error = 0;
-
-  static Estimate of(std::span<const double> values) {
-    const double n = static_cast<double>(values.size());
-    double sum = 0, squares = 0;
-    for (const double v : values) sum += v;
-    for (const double v : values) squares += (v - sum / n) * (v - sum / n);
-    return {sum / n, n > 1 ? std::sqrt(squares / (n - 1) / n) : 0.0};
-  }
-};
-
 /// The denoising loss of every sample, with the averaged weights and with the live ones.
 struct Validation {
   std::vector<double> averaged, live;
 
   Estimate averaged_loss() const { return Estimate::of(averaged); }
   Estimate live_loss() const { return Estimate::of(live); }
-};
 
-/// b − a sample by sample: of two runs on the same draws, far more exact than the difference of two means.
-/// @throws Error unless both have the same number of samples
-inline Estimate paired_difference(std::span<const double> a, std::span<const double> b) {
-  if (a.size() != b.size() || a.empty())
-    throw Error(text("paired_difference: expected the same samples twice, got ", a.size(), " and ", b.size()));
-  std::vector<double> difference;
-  for (std::size_t i = 0; i < a.size(); ++i) difference.push_back(b[i] - a[i]);
-  return Estimate::of(difference);
-}
+  /// Writes both as one .npy of doubles, [2, samples], the averaged first.
+  void write(const std::filesystem::path& path) const {
+    std::vector<double> both = averaged;
+    both.insert(both.end(), live.begin(), live.end());
+    write_npy<double>(path, both, {2, static_cast<index_t>(averaged.size())});
+  }
+};
 
 namespace detail {
 
@@ -81,18 +66,20 @@ class Validator {
   Validator(B& backend, const Model& model, const Objective& objective)
       : model_(model), objective_(objective), workspace_(backend), evaluations_(workspace_) {}
 
-  /// The losses of samples of a data set, under a store's averaged and its live weights.
-  /// @param batch samples at a time  @param step for messages
-  template <Dataset D, class Weights>
-  Validation validate(const D& data, const ValidationOptions& options, index_t batch, const Weights& store,
-                      index_t step) {
-    std::optional<Batch<typename D::Sample>> samples;
+  /// The losses of all samples, `most` at a time, under a store's averaged and its live weights.
+  /// @param step finished updates, for messages
+  template <Dataset D, class S>
+  Validation validate(const D& data, ValidationOptions options, index_t most, const S& store, index_t step) {
+    if constexpr (Finite<D>) options.samples = std::min(options.samples, static_cast<index_t>(data.size()));
+    if (options.samples < 1) throw Error(text("Trainer: validate: expected at least 1 sample, got ", options.samples));
+    most = std::min(options.samples, most);
+    std::optional<Batch<typename D::Sample>> batch;
     Validation v;
-    for (index_t first = 0; first < options.samples; first += batch) {
-      const index_t n = std::min(batch, options.samples - first);
-      if (!samples || samples->size() != n) samples.emplace(n);
-      detail::read_held_out(data, options, first, *samples);
-      const MicroBatch<Model> micro = micro_batch<Model>(*samples);
+    for (index_t first = 0; first < options.samples; first += most) {
+      const index_t n = std::min(most, options.samples - first);
+      if (!batch || batch->size() != n) batch.emplace(n);
+      detail::read_held_out(data, options, first, *batch);
+      const MicroBatch<Model> micro = micro_batch<Model>(*batch);
       check_batch(micro, step, first, false);
       const DrawKey key{Rng(options.seed, Purpose::validation, 0, 0).bits64(0), 0, first};
       losses(micro, store.averaged(), key, v.averaged);
