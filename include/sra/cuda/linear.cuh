@@ -35,14 +35,6 @@ ProductMatrix columns_of_weight(const View<T, W>& w) {
   return {number_of<T>, W::extent(1), W::extent(0), w.pitch};
 }
 
-/// @tparam TX, TY, TW types of the input [rows, in], the output [rows, out] and the weight
-template <class TX, class TY, class TW>
-Cost product_cost(index_t rows, index_t in, index_t out) {
-  const double bytes =
-      double(rows) * (double(in) * sizeof(TX) + double(out) * sizeof(TY)) + double(in * out) * sizeof(TW);
-  return {bytes, 2.0 * double(rows) * double(in) * double(out)};
-}
-
 /// A view in the type U: itself, or a copy on the activation stack.
 template <class U, class C, class T, class S>
 View<const U, S> in_type(C& context, const View<T, S>& v) {
@@ -137,7 +129,8 @@ void linear_layers(C& context, const char* name, View<TY, Y> y, View<TX, X> x, V
   key.c.columns = x.shape.rows();
   if (count > 1) key.a.step = stride, key.c.step = key.c.columns * key.c.stride;
   detail::ProductOperands o{.a = w.data, .b = input.data, .c = y.data};
-  const Cost cost = detail::product_cost<TX, TY, TW>(count * x.shape.rows(), X::width, Y::width);
+  const Cost cost = product_cost(count * x.shape.rows(), X::width, Y::width,
+                                 view_bytes(x) + double(count) * view_bytes(w) + view_bytes(y));
   if constexpr (requires { bias.data; }) {
     static_assert(std::is_same_v<TY, wide_t<TY>> || std::is_same_v<TY, typename C::type>);
     const TY* const b = detail::bias_in_type<TY>(context, bias);
@@ -185,7 +178,9 @@ void linear_gelu_forward(C& context, View<TY, Y> y, View<TY, Y> u, View<TX, X> x
                                .a = detail::columns_of_weight(w),
                                .b = detail::columns_of("linear_gelu", input),
                                .c = detail::columns_of("linear_gelu", y)};
-  const Cost cost = detail::product_cost<TX, TY, TW>(x.shape.rows(), X::width, Y::width);
+  const double kept = u.data == y.data ? 0 : view_bytes(u);
+  const Cost cost =
+      product_cost(x.shape.rows(), X::width, Y::width, view_bytes(x) + view_bytes(w) + view_bytes(y) + kept);
   launch(context, "linear_gelu_forward", cost, [&](Cuda& cuda) {
     auto fused = key;
     detail::ProductOperands o{.a = w.data, .b = input.data, .c = y.data, .bias = b};
@@ -230,7 +225,8 @@ void linear_gelu_backward(C& context, View<TU, U> du, View<const TY, Y> dy, View
   const auto up = detail::in_type<TW>(context, dy);
   const detail::ProductKey key{
       .a = detail::columns_of_weight(w), .b = detail::columns_of("linear", up), .c = detail::columns_of("linear", du)};
-  const Cost cost = detail::product_cost<TY, TU, TW>(dy.shape.rows(), Y::width, U::width);
+  const Cost cost =
+      product_cost(dy.shape.rows(), Y::width, U::width, view_bytes(dy) + view_bytes(w) + 2 * view_bytes(u));
   launch(context, "linear_gelu_backward", cost, [&](Cuda& cuda) {
     auto fused = key;
     detail::ProductOperands o{.a = w.data, .b = up.data, .c = du.data, .aux = u.data};
@@ -248,7 +244,9 @@ void linear_gelu_backward(C& context, View<TU, U> du, View<const TY, Y> dy, View
 /// dx = dy W, dW = dyᵀ x, db = column sums of dy, each as its mode says.
 template <ContextOn<Cuda> C, class TY, class Y, class TX, class X, class TW, class W, class DX, class DW, class DB>
 void linear_backward(C& context, View<const TY, Y> dy, View<TX, X> x, View<const TW, W> w, DX dx, DW dw, DB db) {
-  const Cost cost = detail::product_cost<TX, TY, TW>(x.shape.rows(), X::width, Y::width);
+  const auto cost = [&](double bytes) {
+    return product_cost(x.shape.rows(), X::width, Y::width, view_bytes(dy) + bytes);
+  };
   const Arena::Mark before = context.workspace().activations.mark();
   const auto up = detail::in_type<TW>(context, dy);
   const auto columns = detail::columns_of("linear", up);
@@ -258,7 +256,8 @@ void linear_backward(C& context, View<const TY, Y> dy, View<TX, X> x, View<const
                                  .b = columns,
                                  .c = detail::columns_of("linear", dx.to)};
     const detail::ProductOperands o{.a = w.data, .b = up.data, .c = dx.to.data};
-    launch(context, "linear_backward_input", cost, [&](Cuda& cuda) { cuda.products().run(key, o); });
+    launch(context, "linear_backward_input", cost(view_bytes(w) + grad_bytes(dx)),
+           [&](Cuda& cuda) { cuda.products().run(key, o); });
   }
   bool has_bias = false;
   if (dw) {
@@ -269,7 +268,7 @@ void linear_backward(C& context, View<const TY, Y> dy, View<TX, X> x, View<const
                                  .b = columns,
                                  .c = detail::columns_of_weight(dw.to)};
     detail::ProductOperands o{.a = input.data, .b = up.data, .c = dw.to.data};
-    launch(context, "linear_backward_weight", cost, [&](Cuda& cuda) {
+    launch(context, "linear_backward_weight", cost(view_bytes(x) + grad_bytes(dw)), [&](Cuda& cuda) {
       if constexpr (requires { db.mode; })
         if (db.mode == GradMode::overwrite) {
           auto fused = key;
