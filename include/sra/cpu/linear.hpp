@@ -113,8 +113,10 @@ void gelu_backward(C& context, View<T, S> du, View<const T, S> dy, View<T, S> u)
 }
 
 /// du = (dy W) gelu′(u), the gradient of what gelu took before a layer with weight W, and db = sum of the rows of du.
+/// @return what of db is left to whoever reads du next: nothing
 template <ContextOn<Cpu> C, class TU, class U, class TY, class Y, class TW, class W, class DB>
-void linear_gelu_backward(C& context, View<TU, U> du, View<const TY, Y> dy, View<TU, U> u, View<const TW, W> w, DB db) {
+sra::detail::NoGrad linear_gelu_backward(C& context, View<TU, U> du, View<const TY, Y> dy, View<TU, U> u,
+                                         View<const TW, W> w, DB db) {
   const double bytes = detail::view_bytes(dy) + detail::view_bytes(w) + 2 * detail::view_bytes(u);
   launch(context, "linear_gelu_backward", detail::product_cost(dy.shape.rows(), Y::width, U::width, bytes),
          [&](Cpu& cpu) {
@@ -123,6 +125,7 @@ void linear_gelu_backward(C& context, View<TU, U> du, View<const TY, Y> dy, View
            const Matrix<const TW> weight{w.data, W::extent(0), W::extent(1), w.pitch, 1};
            gemm(cpu, as_matrix("linear", du), as_matrix("linear", dy), weight, GradMode::overwrite, epilogue);
          });
+  return {};
 }
 
 /// y = gelu(u).  Reads 1, writes 1.
@@ -169,6 +172,21 @@ void linear_backward(C& context, View<const TY, Y> dy, View<TX, X> x, View<const
       gemm(cpu, to, as_matrix("linear", dy).transposed(), as_matrix("linear", View<const TX, X>(x)), dw.mode);
     });
   if constexpr (requires { db.mode; }) bias_backward(context, dy, db);
+}
+
+/// dx = Σ dy_i W_i, dW_i = dy_iᵀ x, db_i = column sums of dy_i, for layers at a constant distance, one after the other.
+/// @param dw, db of the first layer; the others are of the same modes
+template <ContextOn<Cpu> C, class TY, class Y, class TX, class X, class TW, class W, class DX, class DW, class DB>
+void linear_bank_backward(C& context, View<const TY, Y> dy, View<TX, X> x, View<const TW, W> w, DX dx, DW dw, DB db,
+                          index_t stride, index_t count) {
+  for (index_t i = 0; i < count; ++i) {
+    const index_t step = i ? stride : 0;
+    w.data += step;
+    if (dw) dw.to.data += step;
+    if (db) db.to.data += step;
+    if (dx && i) dx.mode = GradMode::accumulate;
+    linear_backward(context, samples_of(dy, i * x.shape.batch, x.shape.batch), x, w, dx, dw, db);
+  }
 }
 
 }  // namespace sra::backend
