@@ -130,7 +130,7 @@ void linear_layers(C& context, const char* name, View<TY, Y> y, View<TX, X> x, V
   if (count > 1) key.a.step = stride, key.c.step = key.c.columns * key.c.stride;
   detail::ProductOperands o{.a = w.data, .b = input.data, .c = y.data};
   const Cost cost = product_cost(count * x.shape.rows(), X::width, Y::width,
-                                 view_bytes(x) + double(count) * view_bytes(w) + view_bytes(y));
+                                 view_bytes(input) + double(count) * view_bytes(w) + view_bytes(y));
   if constexpr (requires { bias.data; }) {
     static_assert(std::is_same_v<TY, wide_t<TY>> || std::is_same_v<TY, typename C::type>);
     const TY* const b = detail::bias_in_type<TY>(context, bias);
@@ -180,7 +180,7 @@ void linear_gelu_forward(C& context, View<TY, Y> y, View<TY, Y> u, View<TX, X> x
                                .c = detail::columns_of("linear_gelu", y)};
   const double kept = u.data == y.data ? 0 : view_bytes(u);
   const Cost cost =
-      product_cost(x.shape.rows(), X::width, Y::width, view_bytes(x) + view_bytes(w) + view_bytes(y) + kept);
+      product_cost(x.shape.rows(), X::width, Y::width, view_bytes(input) + view_bytes(w) + view_bytes(y) + kept);
   launch(context, "linear_gelu_forward", cost, [&](Cuda& cuda) {
     auto fused = key;
     detail::ProductOperands o{.a = w.data, .b = input.data, .c = y.data, .bias = b};
@@ -228,7 +228,7 @@ DB linear_gelu_backward(C& context, View<TU, U> du, View<const TY, Y> dy, View<T
   const detail::ProductKey key{
       .a = detail::columns_of_weight(w), .b = detail::columns_of("linear", up), .c = detail::columns_of("linear", du)};
   const Cost cost =
-      product_cost(dy.shape.rows(), Y::width, U::width, view_bytes(dy) + view_bytes(w) + 2 * view_bytes(u));
+      product_cost(dy.shape.rows(), Y::width, U::width, view_bytes(up) + view_bytes(w) + 2 * view_bytes(u));
   launch(context, "linear_gelu_backward", cost, [&](Cuda& cuda) {
     auto fused = key;
     detail::ProductOperands o{.a = w.data, .b = up.data, .c = du.data, .aux = u.data};
@@ -323,11 +323,11 @@ bool weight_gradient(C& context, Grad<W, DW> dw, DB db, ProductMatrix input, Pro
 template <class C, class TY, class Y, class TX, class X, class TW, class W, class DX, class DW, class DB>
 void linear_layers_backward(C& context, View<const TY, Y> dy, View<TX, X> x, View<const TW, W> w, DX dx, DW dw, DB db,
                             index_t stride, index_t count) {
-  const auto cost = [&](double bytes) {
-    return product_cost(dy.shape.rows(), X::width, Y::width, view_bytes(dy) + bytes);
-  };
   const Arena::Mark before = context.workspace().activations.mark();
   const auto up = in_type<TW>(context, dy);
+  const auto cost = [&](double bytes) {
+    return product_cost(dy.shape.rows(), X::width, Y::width, view_bytes(up) + bytes);
+  };
   auto columns = columns_of("linear", up);
   columns.columns = x.shape.rows();
   columns.step = count > 1 ? columns.columns * columns.stride : 0;
@@ -342,7 +342,7 @@ void linear_layers_backward(C& context, View<const TY, Y> dy, View<TX, X> x, Vie
   if (dw) {
     const auto input = in_type<TW>(context, x);
     has_bias = weight_gradient(context, dw, db, columns_of("linear", input), columns, {.a = input.data, .b = up.data},
-                               cost(view_bytes(x) + double(count) * grad_bytes(dw)), stride, count);
+                               cost(view_bytes(input) + double(count) * grad_bytes(dw)), stride, count);
   }
   if constexpr (requires { db.mode; })
     for (index_t i = 0; !has_bias && i < count; ++i) {
