@@ -29,7 +29,7 @@ class Steps {
     return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   }
   double flops() const { return sra::step_flops(config, static_cast<double>(batch_), Teacher::value, true); }
-  double loss() const { return trainer_.last().losses.total; }
+  double loss() { return trainer_.last().losses.total; }
   sra::Cuda& cuda() { return trainer_.backend(); }
   void observe(sra::LaunchObserver* observer) { trainer_.engine().workspace().observer = observer; }
 
