@@ -33,3 +33,18 @@ foreach(source IN LISTS sources)
   add_test(NAME gpu/${folder}/${case} COMMAND ${target} --color_output=no)
   set_tests_properties(gpu/${folder}/${case} PROPERTIES LABELS gpu TIMEOUT 300 SKIP_RETURN_CODE 77 RUN_SERIAL ON)
 endforeach()
+
+# The goldens: scripts/parity's program for the committed set, which lies in the tree.
+set(target gpu_parity)
+set(copy ${CMAKE_CURRENT_BINARY_DIR}/gpu/${target}.cu)
+file(CONFIGURE OUTPUT ${copy} CONTENT "#include \"parity.cpp\"\n" @ONLY)
+sra_add_gpu_program(${target} ${copy})
+target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/parity)
+target_compile_definitions(
+  ${target} PRIVATE SRA_PARITY_CUDA SRA_PARITY_FAMILY="SiT" SRA_PARITY_INPUT=12 SRA_PARITY_PATCH=4 SRA_PARITY_CHANNELS=3
+                    SRA_PARITY_HIDDEN=48 SRA_PARITY_DEPTH=3 SRA_PARITY_HEADS=3 SRA_PARITY_CLASSES=5
+                    SRA_PARITY_QK_NORM=true)
+add_dependencies(gpu_tests ${target})
+set(parity ${PROJECT_SOURCE_DIR}/tests/parity)
+add_test(NAME gpu/parity COMMAND ${target} ${parity}/golden/sit_qknorm ${parity}/bf16/sit_qknorm.txt)
+set_tests_properties(gpu/parity PROPERTIES LABELS gpu TIMEOUT 300 SKIP_RETURN_CODE 77 RUN_SERIAL ON)

@@ -64,8 +64,8 @@ struct Layers {
   static constexpr index_t bias_at = round_up(Out * In, index_t{64});
   static constexpr index_t stride = bias_at + round_up(Out, index_t{64}), count = 3;
 
-  std::vector<W> masters = std::vector<W>(count * stride), gradients = std::vector<W>(count * stride, W(NAN));
-  std::vector<T> values;
+  Shared<W> masters = Shared<W>(count * stride), gradients = Shared<W>(count * stride, W(NAN));
+  Shared<T> values;
   std::array<unsigned char, 2 * count> states{};
 
   Layers() {
@@ -92,12 +92,15 @@ struct Results {
   std::vector<double> y, dx, gradients;
 };
 
-/// Σ over the layers in `used` of weights times results, differentiated; all layers as one bank or one by one.
-template <index_t In, index_t Out, class T>
-Results run(bool as_bank, std::vector<index_t> used, const Argument<Shape<dynamic, In>>& input) {
+/// Σ over the layers in `used` of weights times results, differentiated once per seed; all layers as one bank or one by one.
+/// @param frozen number of a layer whose weight is not trained, or -1
+template <index_t In, index_t Out, class T, class B = Cpu>
+Results run(bool as_bank, std::vector<index_t> used, const Argument<Shape<dynamic, In>>& input,
+            const std::vector<std::uint64_t>& seeds = {1}, index_t frozen_layer = -1) {
   using L = Layers<In, Out, T>;
   using W = wide_t<T>;
   L layers;
+  if (frozen_layer >= 0) layers.states[static_cast<std::size_t>(2 * frozen_layer)] = frozen;
   const auto op = [&](auto x) {
     auto& c = x.context();
     const auto bank = linear_bank(x, layers.weight(c, 0), layers.bias(c, 0), L::stride, 2, L::count);
@@ -108,22 +111,24 @@ Results run(bool as_bank, std::vector<index_t> used, const Argument<Shape<dynami
                     : eval(sum + linear(x, layers.weight(c, i), layers.bias(c, i)) * double(i + 1));
     return sum;
   };
-  const Outcome out = Machine<T>().run(op, {1}, -1, input);
+  const Outcome out = Machine<T, B>().run(op, seeds, -1, input);
   Results r{out.y, out.gradients[0], {}};
   for (index_t i = 0; i < L::count; ++i)
     for (index_t k = 0; k < L::bias_at + Out; ++k) {
       if (k >= Out * In && k < L::bias_at) continue;
       const auto state = layers.states[static_cast<std::size_t>(2 * i + (k >= L::bias_at))];
       const W gradient = layers.gradients[static_cast<std::size_t>(i * L::stride + k)];
-      r.gradients.push_back(state == unwritten ? 0.0 : static_cast<double>(gradient));
+      r.gradients.push_back(state == written ? static_cast<double>(gradient) : 0.0);
     }
   return r;
 }
 
-template <index_t In, index_t Out, class T>
-void bank_is_layers(index_t batch, const std::vector<index_t>& used) {
+template <index_t In, index_t Out, class T, class B = Cpu>
+void bank_is_layers(index_t batch, const std::vector<index_t>& used, const std::vector<std::uint64_t>& seeds = {1},
+                    index_t frozen_layer = -1) {
   const auto x = argument<Shape<dynamic, In>>(batch, 1);
-  const Results bank = run<In, Out, T>(true, used, x), layers = run<In, Out, T>(false, used, x);
+  const Results bank = run<In, Out, T, B>(true, used, x, seeds, frozen_layer),
+                layers = run<In, Out, T, B>(false, used, x, seeds, frozen_layer);
   const Accuracy accuracy{.terms = double(3 * std::max({In, Out, batch})), .floor = 1};
   const auto allowed = [&](const auto& r) { return accuracy.template allowed<wide_t<T>>(r); };
   expect_close("results", bank.y, layers.y, allowed(layers.y));
@@ -228,6 +233,20 @@ BOOST_AUTO_TEST_CASE(a_bank_agrees_with_one_layer_after_the_other) {
   bank_is_layers<12, 66, float>(5, {0, 1, 2});
   bank_is_layers<12, 66, bf16>(5, {0, 1, 2});  // the same weights in bf16; results per sample are float
 }
+
+BOOST_AUTO_TEST_CASE(a_bank_agrees_where_gradients_are_added_or_not_made) {
+  bank_is_layers<12, 66, float>(5, {0, 1, 2}, {1, 2});
+  for (index_t i = 0; i < 3; ++i) bank_is_layers<12, 66, float>(5, {0, 1, 2}, {1}, i);
+}
+
+#ifdef SRA_OP_CHECK_CUDA
+BOOST_AUTO_TEST_CASE(a_bank_on_the_device_agrees_with_one_layer_after_the_other) {
+  bank_is_layers<12, 64, float, Cuda>(5, {0, 1, 2});
+  bank_is_layers<3, 5, float, Cuda>(2, {0, 2}, {1, 2});  // rows that no product with an epilogue takes
+  for (index_t i = 0; i < 3; ++i) bank_is_layers<12, 64, float, Cuda>(5, {0, 1, 2}, {1, 2}, i);
+  bank_is_layers<16, 64, bf16, Cuda>(5, {0, 1, 2}, {1, 2});
+}
+#endif
 
 BOOST_AUTO_TEST_CASE(layers_of_a_bank_whose_results_are_unused_have_zero_gradient) {
   bank_is_layers<3, 5, double>(2, {1});

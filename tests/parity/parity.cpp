@@ -3,9 +3,10 @@
 //
 //   parity DIR [DEVIATIONS]   checks every file it knows in DIR in float, and those in bf16 of which DEVIATIONS says how
 //                             far PyTorch's bf16 is; a line `passed FILE: …` or `failed FILE: …` for each file and type
-//   parity --isas             lists the instruction sets of this machine
+//   parity --isas             lists the instruction sets of this machine, or the device
 //
-// Compiled for one configuration: see scripts/parity for the macros.
+// Compiled for one configuration and one backend: see scripts/parity for the macros.  Ends with 77 where it needs a device and
+// there is none.
 #include "comparison.hpp"
 #include "deviations.hpp"
 #include "golden_file.hpp"
@@ -42,22 +43,21 @@ void check_forward(const fs::path& weights, GoldenFile& file, Comparison& c) {
   const auto y = file.read<std::int32_t>("y", {batch});
   const int student = layer(file, "block");
 
-  sra::Workspace<Cpu> workspace(trainer.backend());
-  sra::Detached<Cpu, T> context(workspace, trainer.engine().store().live());
-  auto image = sra::make_dense<float>(context, Model::ImageShape{batch});
-  copy(context, image.value, dense(x.data(), Model::ImageShape{batch}));
-  const View<const float, Shape<sra::dynamic>> times = dense(t.data(), Shape<sra::dynamic>{batch});
+  sra::Workspace<Place> workspace(trainer.backend());
+  sra::Detached<Place, T> context(workspace, trainer.engine().store().live());
+  const Shape<sra::dynamic> each{batch};
+  const auto image = placed(context, dense(x.data(), Model::ImageShape{batch}));
+  const auto times = on_device(context, dense(t.data(), each));
   const Model& model = trainer.model();
-  c.expect(file, "act.patch_embed", elements(model.x_embedder(image).value), token_shape(batch), allowed::forward);
-  c.expect(file, "act.t_embed", elements(model.t_embedder(context, times).value), {batch, config.hidden},
-           allowed::forward);
-  const auto output = model(image, times, dense(y.data(), Shape<sra::dynamic>{batch}), [&](int i, const auto& tokens) {
-    c.expect(file, text("act.block", i), elements(tokens.value), token_shape(batch), allowed::forward);
+  c.expect(file, "act.patch_embed", elements(model.x_embedder(image)), token_shape(batch), allowed::forward);
+  c.expect(file, "act.t_embed", elements(model.t_embedder(context, times)), {batch, config.hidden}, allowed::forward);
+  const auto output = model(image, times, on_device(context, dense(y.data(), each)), [&](int i, const auto& tokens) {
+    c.expect(file, text("act.block", i), elements(tokens), token_shape(batch), allowed::forward);
     if (i != student) return;
     const auto projected = trainer.engine().store().module().extra.head(tokens);
-    c.expect(file, "projected", elements(projected.value), token_shape(batch), allowed::forward);
+    c.expect(file, "projected", elements(projected), token_shape(batch), allowed::forward);
   });
-  expect_images(c, file, "output", elements(output.value), batch, allowed::forward);
+  expect_images(c, file, "output", elements(output), batch, allowed::forward);
 }
 
 /// Holds a gradient against the file.  Two are zero but for rounding, and are compared on the scale of the whole
@@ -87,15 +87,11 @@ void check_loss(const fs::path& weights, GoldenFile& file, Comparison& c) {
   file.know("y");  // before dropping: nothing here depends on it
   const sra::Losses losses = trainer.losses(in.micro_batch(), in.draws());
 
-  sra::Workspace<Cpu> workspace(trainer.backend());
-  sra::Detached<Cpu, T> context(workspace, {});
-  const auto image = [&](const std::vector<float>& v) {
-    auto x = sra::make_dense<float>(context, Model::ImageShape{in.batch});
-    copy(context, x.value, in.images(v));
-    return x;
-  };
+  sra::Workspace<Place> workspace(trainer.backend());
+  sra::Detached<Place, T> context(workspace, {});
   const auto noised = [&](const std::vector<float>& t) {
-    return elements(trainer.engine().objective().noised(image(in.x), image(in.noise), in.times(t)).value);
+    const auto x = placed(context, in.images(in.x)), noise = placed(context, in.images(in.noise));
+    return elements(trainer.engine().objective().noised(x, noise, on_device(context, in.times(t))));
   };
   expect_images(c, file, "x_t", noised(in.t), in.batch, allowed::loss);
   expect_images(c, file, "x_t_teacher", noised(in.t_teacher), in.batch, allowed::loss);
@@ -107,12 +103,12 @@ void check_loss(const fs::path& weights, GoldenFile& file, Comparison& c) {
   double squares = 0;
   for (const sra::ParamInfo& p : trainer.engine().store().parameters())
     if (p.kind == sra::ParamKind::trained)
-      for (const float g : trainer.gradient(p.name)) squares += static_cast<double>(g) * static_cast<double>(g);
+      for (const float g : trainer.gradient_values(p.name)) squares += static_cast<double>(g) * static_cast<double>(g);
   expect_number(c, file, "grad_norm", std::sqrt(squares), allowed::gradient);
   const double whole = file.has("grad_norm") ? file.read<double>("grad_norm", {1})[0] : 0;
   for (const sra::ParamInfo& p : trainer.engine().store().parameters())
     if (p.kind == sra::ParamKind::trained) {
-      const auto g = trainer.gradient(p.name);
+      const auto g = trainer.gradient_values(p.name);
       expect_gradient(c, file, p, doubles(g.begin(), g.end()), whole);
     }
 }
@@ -169,7 +165,7 @@ void check_train3(const fs::path& weights, GoldenFile& file, Comparison& c) {
     expect_number(c, file, step + "grad_norm", report.gradient_norm, allowed::gradient);
   }
   for (const sra::ParamInfo& p : trainer.engine().store().parameters()) {
-    const auto now = trainer.parameter(p.name), mean = trainer.ema(p.name);
+    const auto now = trainer.parameter_values(p.name), mean = trainer.ema_values(p.name);
     const bool noise = p.name.ends_with("attn.k_norm.bias");  // AdamW turns rounding noise into steps of size lr
     c.expect(file, "model_after." + p.name, doubles(now.begin(), now.end()), p.shape,
              noise ? allowed::model_after_key_norm_bias : allowed::model_after);
@@ -201,10 +197,13 @@ bool parse_sample(const std::string& name, sra::SamplerOptions& o, bool& cosine)
   return true;
 }
 
+using Number = Place::sampler_type;
+using SamplerDraws = sra::SamplerDraws<Model, Number>;
+
 template <class Path, class T>
 std::vector<double> samples(AnyTrainer<T>& trainer, const std::vector<std::int32_t>& y, const sra::SamplerOptions& o,
-                            const sra::SamplerDraws<Model>& draws) {
-  sra::Sampler<Model, Cpu, T, Path> sampler(trainer.backend(), trainer.model(), trainer.engine().store().live());
+                            const SamplerDraws& draws) {
+  sra::Sampler<Model, Place, T, Path> sampler(trainer.backend(), trainer.model(), trainer.engine().store().live());
   return elements(sampler.sample(dense(y.data(), Shape<sra::dynamic>{static_cast<index_t>(y.size())}), o, draws));
 }
 
@@ -213,7 +212,7 @@ void check_samples(const fs::path& weights, GoldenFile& file, Comparison& c) {
   AnyTrainer<T> trainer(options<AnyTrainer<T>>(1, 1, 0));
   trainer.load_weights(weights);
   const index_t batch = file.batch("z");
-  const auto z = read_images<double>(file, "z", batch);
+  const auto z = read_images<Number>(file, "z", batch);
   const auto y = file.read<std::int32_t>("y", {batch});
   for (const std::string name : {"ode_euler20", "ode_euler10_cfg1p8_lo0p1_hi0p7", "ode_heun8_cfg1p5",
                                  "sde_em12_cfg1p8_hi0p7", "sde_em12_cosine"})
@@ -222,11 +221,11 @@ void check_samples(const fs::path& weights, GoldenFile& file, Comparison& c) {
     sra::SamplerOptions o;
     bool cosine = false;
     if (!parse_sample(info.name, o, cosine)) continue;
-    sra::SamplerDraws<Model> draws{.start = dense(z.data(), Model::ImageShape{batch})};
-    std::vector<double> noise;
+    SamplerDraws draws{.start = dense(z.data(), Model::ImageShape{batch})};
+    std::vector<Number> noise;
     if (o.method == sra::SamplerMethod::sde_euler_maruyama) {
       const std::string tensor = cosine ? "sde_cosine_noise" : "sde_noise";
-      noise = channels_last(file.read<double>(tensor, {o.steps - 1, batch, channels, config.height, config.width}),
+      noise = channels_last(file.read<Number>(tensor, {o.steps - 1, batch, channels, config.height, config.width}),
                             channels, pixels);
       draws.noise = noise;
     }
@@ -300,13 +299,29 @@ int check_folder(const fs::path& folder, const Deviations& deviations) {
   return failed == 0 && passed > 0 ? 0 : 1;
 }
 
+/// Where this program computes: instruction sets of the CPU, or the device; nothing if it needs one and there is none.
+std::vector<std::string> places() {
+  std::vector<std::string> names;
+#ifdef SRA_PARITY_CUDA
+  if (sra::arch::device_count() > 0) names.push_back(sra::arch::device(0).name);
+#else
+  for (const auto isa : sra::backend::available_isas()) names.push_back(to_string(isa));
+#endif
+  return names;
+}
+
 }  // namespace parity
 
 int main(int count, char** words) {
   try {
     const std::string word = count == 2 || count == 3 ? words[1] : "";
+    const auto places = parity::places();
+    if (places.empty()) {
+      std::puts("skipped: no device");
+      return 77;
+    }
     if (word == "--isas" && count == 2) {
-      for (const auto isa : sra::backend::available_isas()) std::printf("%s\n", to_string(isa).c_str());
+      for (const std::string& place : places) std::printf("%s\n", place.c_str());
       return 0;
     }
     if (!word.empty() && word[0] != '-')

@@ -1,4 +1,4 @@
-// What parity checks: the model that the macros describe, its trainer, and batches as golden files give them.
+// What parity checks: the model that the macros describe, its trainer on one backend, and batches as golden files give them.
 // SPDX-License-Identifier: MIT
 #pragma once
 
@@ -8,17 +8,30 @@
 #include <sra/sra.hpp>
 #include <sra/train/trainer.hpp>
 
+#ifdef SRA_PARITY_CUDA
+#include <sra/cuda/kernels.cuh>
+#endif
+
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <variant>
 #include <vector>
 
 namespace parity {
 
-using sra::Cpu, sra::Error, sra::text, sra::Layer, sra::Shape, sra::View;
+using sra::Error, sra::text, sra::Layer, sra::Shape, sra::View;
+
+/// The backend that is checked.
+#ifdef SRA_PARITY_CUDA
+using Place = sra::Cuda;
+#else
+using Place = sra::Cpu;
+#endif
 
 constexpr sra::DiTConfig config{.height = SRA_PARITY_INPUT,
                                 .width = SRA_PARITY_INPUT,
@@ -57,19 +70,33 @@ inline Distance distance(const GoldenFile& file) {
 }
 
 template <class T, class Path>
-using Subject = sra::Trainer<Model, sra::SRALoss<Layer<>, Layer<>, Distance>, Cpu, T, sra::FlowMatching<Path>>;
+using Subject = sra::Trainer<Model, sra::SRALoss<Layer<>, Layer<>, Distance>, Place, T, sra::FlowMatching<Path>>;
 
 inline std::vector<index_t> image_shape(index_t batch) { return {batch, channels, config.height, config.width}; }
 inline std::vector<index_t> token_shape(index_t batch) { return {batch, config.tokens(), config.hidden}; }
 
 inline std::vector<double> doubles(auto begin, auto end) { return {begin, end}; }
-/// All elements of a view, row after row.
+/// All elements of a view of the host's memory, row after row.
 template <class T, class S>
 std::vector<double> elements(View<T, S> v) {
   std::vector<double> x;
   for (index_t r = 0; r < v.shape.rows(); ++r)
     for (index_t i = 0; i < S::width; ++i) x.push_back(sra::number_cast<double>(v.row(r)[i]));
   return x;
+}
+
+/// All elements of a value on the backend.
+template <sra::Variable V>
+std::vector<double> elements(const V& value) {
+  if constexpr (Place::is_host) {
+    return elements(value.value);
+  } else {
+    auto v = value.value;
+    std::vector<typename V::type> copy(static_cast<std::size_t>(v.span()));
+    value.context().backend().download(copy.data(), v.data, copy.size() * sizeof(typename V::type));
+    v.data = copy.data();
+    return elements(v);
+  }
 }
 
 template <class T>
@@ -112,10 +139,18 @@ struct Inputs {
   }
 };
 
+/// Images of the host as a value on the backend.
+template <sra::Context C>
+auto placed(C& context, View<const float, Model::ImageShape> images) {
+  auto x = sra::make_dense<float>(context, images.shape);
+  copy_in(context, x.value, images);
+  return x;
+}
+
 /// Options of a Trainer that starts from the goldens' weights.
 template <class Trainer>
 typename Trainer::Options options(int student, int teacher, double weight, Distance distance = {}) {
-  typename Trainer::Options o{.ema = {0.99}, .ema_warmup = false};
+  typename Trainer::Options o{.ema = {0.99}, .ema_warmup = false, .quiet = true};
   o.align.student = Layer{student};
   o.align.teacher = Layer{teacher};
   o.align.distance = distance;

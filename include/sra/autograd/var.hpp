@@ -27,7 +27,8 @@ void touch(C& context, Slot& slot) {
   Slot& parent = *slot.parent;
   const bool first = parent.state ? *parent.state == unwritten : !parent.filled;
   touch(context, parent);
-  if (first) zero_memory(context, parent.data, parent.bytes);
+  if (first && parent.bytes > 0)
+    zero_memory(context, parent.data, parent.bytes);  // a part lies in a whole that is zero
   parent.filled = true;
   if (parent.state) *parent.state = written;
   slot.data = static_cast<std::byte*>(parent.data) + slot.offset;

@@ -11,10 +11,11 @@
 
 namespace sra::detail {
 
-/// Products with queries and keys as matrices: two forward, five backward.
+/// Products with queries and keys as matrices: two forward, which reads q, k, v and writes o, or five backward, which reads dy,
+/// too, and writes dq, dk, dv.
 inline Cost attention_cost(index_t samples, index_t queries, index_t keys, index_t width, std::size_t element,
                            int products) {
-  return {double(element) * double(samples * (queries + keys) * width) * 2,
+  return {double(element) * double(samples * (queries + keys) * width) * (products > 2 ? 4 : 2),
           2.0 * products * double(samples) * double(queries) * double(keys) * double(width)};
 }
 

@@ -4,6 +4,7 @@
 
 #include <sra/core/arena.hpp>
 #include <sra/cpu/memory.hpp>
+#include <sra/expr/bytes.hpp>
 #include <sra/expr/maths.hpp>
 
 #include <algorithm>
@@ -123,9 +124,10 @@ void cosine_backward(C& context, View<const W, R> dy, W* stats, View<A, S> a, Vi
                      Grad<B, S> db) {
   if (!da && !db) return;
   constexpr index_t each = OverTokens ? S::width : S::sample_rows, blocks = (S::width + lanes - 1) / lanes;
-  const double size = double(a.shape.size());
+  const double bytes = sra::detail::view_bytes(a) + sra::detail::view_bytes(b) + sra::detail::grad_bytes(da) +
+                       sra::detail::grad_bytes(db);
   // A task is a block of columns of a sample: all rows for one set of factors, or new factors for every row.
-  launch(context, "cosine_backward", {2 * size * (sizeof(A) + sizeof(B)), 6 * size}, [&](Cpu& cpu) {
+  launch(context, "cosine_backward", {bytes, 6 * double(a.shape.size())}, [&](Cpu& cpu) {
     const bool add_a = da.mode == GradMode::accumulate, add_b = db.mode == GradMode::accumulate;
     const index_t grain = std::max<index_t>(1, 256 / S::sample_rows);
     for_rows(cpu, a.shape.samples() * blocks, grain, [=](index_t begin, index_t end, int) {

@@ -5,6 +5,7 @@
 #include <sra/core/error.hpp>
 #include <sra/cpu/gemm.hpp>
 #include <sra/cpu/memory.hpp>
+#include <sra/expr/bytes.hpp>
 #include <sra/expr/maths.hpp>
 
 #include <algorithm>
@@ -13,6 +14,10 @@
 namespace sra::backend {
 
 namespace detail {
+
+using sra::detail::grad_bytes;
+using sra::detail::product_cost;
+using sra::detail::view_bytes;
 
 [[noreturn, gnu::cold]] inline void refuse_rows(const char* who, const std::string& shape) {
   throw Error(text(who, ": expected rows at one constant distance, got a ", shape, " view of a larger tensor"));
@@ -28,14 +33,6 @@ Matrix<T> as_matrix(const char* who, View<T, S> v) {
 }
 
 namespace detail {
-
-/// @tparam TX, TY, TW types of the input [rows, in], the output [rows, out] and the weight
-template <class TX, class TY, class TW>
-Cost product_cost(index_t rows, index_t in, index_t out) {
-  const double bytes =
-      double(rows) * (double(in) * sizeof(TX) + double(out) * sizeof(TY)) + double(in * out) * sizeof(TW);
-  return {bytes, 2.0 * double(rows) * double(in) * double(out)};
-}
 
 /// Rows per partial sum of a bias gradient.
 inline constexpr index_t bias_chunk = 512;
@@ -64,13 +61,13 @@ void sum_columns(Cpu& cpu, Rows<const T> dy, W* partial, W* to, bool add) {
 /// y = x Wᵀ + b.  Bias: View<wide, [Out]> or any other type for none.
 template <ContextOn<Cpu> C, class TY, class Y, class TX, class X, class TW, class W, class Bias>
 void linear_forward(C& context, View<TY, Y> y, View<TX, X> x, View<const TW, W> w, Bias bias) {
-  launch(
-      context, "linear_forward", detail::product_cost<TX, TY, TW>(x.shape.rows(), X::width, Y::width), [&](Cpu& cpu) {
-        const Matrix<const TW> wt{w.data, W::extent(1), W::extent(0), 1, w.pitch};
-        Epilogue<TY> epilogue;
-        if constexpr (requires { bias.data; }) epilogue.bias = bias.data;
-        gemm(cpu, as_matrix("linear", y), as_matrix("linear", View<const TX, X>(x)), wt, GradMode::overwrite, epilogue);
-      });
+  const double bytes = detail::view_bytes(x) + detail::view_bytes(w) + detail::view_bytes(y);
+  launch(context, "linear_forward", detail::product_cost(x.shape.rows(), X::width, Y::width, bytes), [&](Cpu& cpu) {
+    const Matrix<const TW> wt{w.data, W::extent(1), W::extent(0), 1, w.pitch};
+    Epilogue<TY> epilogue;
+    if constexpr (requires { bias.data; }) epilogue.bias = bias.data;
+    gemm(cpu, as_matrix("linear", y), as_matrix("linear", View<const TX, X>(x)), wt, GradMode::overwrite, epilogue);
+  });
 }
 
 /// y_i = x W_iᵀ + b_i for layers at a constant distance.
@@ -87,7 +84,9 @@ void linear_bank_forward(C& context, View<TY, Y> y, View<TX, X> x, View<const TW
 /// u = x Wᵀ + b, y = gelu(u).
 template <ContextOn<Cpu> C, class TY, class Y, class TX, class X, class TW, class W, class Bias>
 void linear_gelu_forward(C& context, View<TY, Y> y, View<TY, Y> u, View<TX, X> x, View<const TW, W> w, Bias bias) {
-  launch(context, "linear_gelu_forward", detail::product_cost<TX, TY, TW>(x.shape.rows(), X::width, Y::width),
+  const double kept = u.data == y.data ? 0 : detail::view_bytes(u);
+  const double bytes = detail::view_bytes(x) + detail::view_bytes(w) + detail::view_bytes(y) + kept;
+  launch(context, "linear_gelu_forward", detail::product_cost(x.shape.rows(), X::width, Y::width, bytes),
          [&](Cpu& cpu) {
            const Matrix<const TW> wt{w.data, W::extent(1), W::extent(0), 1, w.pitch};
            const Epilogue<TY> epilogue{.bias = bias.data, .gelu = y.data, .gelu_row_stride = y.row_stride()};
@@ -114,15 +113,19 @@ void gelu_backward(C& context, View<T, S> du, View<const T, S> dy, View<T, S> u)
 }
 
 /// du = (dy W) gelu′(u), the gradient of what gelu took before a layer with weight W, and db = sum of the rows of du.
+/// @return what of db is left to whoever reads du next: nothing
 template <ContextOn<Cpu> C, class TU, class U, class TY, class Y, class TW, class W, class DB>
-void linear_gelu_backward(C& context, View<TU, U> du, View<const TY, Y> dy, View<TU, U> u, View<const TW, W> w, DB db) {
-  launch(context, "linear_gelu_backward", detail::product_cost<TY, TU, TW>(dy.shape.rows(), Y::width, U::width),
+sra::detail::NoGrad linear_gelu_backward(C& context, View<TU, U> du, View<const TY, Y> dy, View<TU, U> u,
+                                         View<const TW, W> w, DB db) {
+  const double bytes = detail::view_bytes(dy) + detail::view_bytes(w) + 2 * detail::view_bytes(u);
+  launch(context, "linear_gelu_backward", detail::product_cost(dy.shape.rows(), Y::width, U::width, bytes),
          [&](Cpu& cpu) {
            Epilogue<TU> epilogue{.slope_at = u.data, .slope_row_stride = u.row_stride()};
            if (db) epilogue.column_sums = db.to.data, epilogue.add_column_sums = db.mode == GradMode::accumulate;
            const Matrix<const TW> weight{w.data, W::extent(0), W::extent(1), w.pitch, 1};
            gemm(cpu, as_matrix("linear", du), as_matrix("linear", dy), weight, GradMode::overwrite, epilogue);
          });
+  return {};
 }
 
 /// y = gelu(u).  Reads 1, writes 1.
@@ -155,18 +158,35 @@ void bias_backward(C& context, View<const T, Y> dy, Grad<wide_t<T>, B> db) {
 /// dx = dy W, dW = dyᵀ x, db = column sums of dy, each as its mode says.
 template <ContextOn<Cpu> C, class TY, class Y, class TX, class X, class TW, class W, class DX, class DW, class DB>
 void linear_backward(C& context, View<const TY, Y> dy, View<TX, X> x, View<const TW, W> w, DX dx, DW dw, DB db) {
-  const Cost cost = detail::product_cost<TX, TY, TW>(x.shape.rows(), X::width, Y::width);
+  const auto cost = [&](double bytes) {
+    return detail::product_cost(x.shape.rows(), X::width, Y::width, detail::view_bytes(dy) + bytes);
+  };
   if (dx)
-    launch(context, "linear_backward_input", cost, [&](Cpu& cpu) {
+    launch(context, "linear_backward_input", cost(detail::view_bytes(w) + detail::grad_bytes(dx)), [&](Cpu& cpu) {
       const Matrix<const TW> weight{w.data, W::extent(0), W::extent(1), w.pitch, 1};
       gemm(cpu, as_matrix("linear", dx.to), as_matrix("linear", dy), weight, dx.mode);
     });
   if (dw)
-    launch(context, "linear_backward_weight", cost, [&](Cpu& cpu) {
+    launch(context, "linear_backward_weight", cost(detail::view_bytes(x) + detail::grad_bytes(dw)), [&](Cpu& cpu) {
       const Matrix<wide_t<TW>> to{dw.to.data, W::extent(0), W::extent(1), dw.to.pitch, 1};
       gemm(cpu, to, as_matrix("linear", dy).transposed(), as_matrix("linear", View<const TX, X>(x)), dw.mode);
     });
   if constexpr (requires { db.mode; }) bias_backward(context, dy, db);
+}
+
+/// dx = Σ dy_i W_i, dW_i = dy_iᵀ x, db_i = column sums of dy_i, for layers at a constant distance, one after the other.
+/// @param dw, db of the first layer; the others are of the same modes
+template <ContextOn<Cpu> C, class TY, class Y, class TX, class X, class TW, class W, class DX, class DW, class DB>
+void linear_bank_backward(C& context, View<const TY, Y> dy, View<TX, X> x, View<const TW, W> w, DX dx, DW dw, DB db,
+                          index_t stride, index_t count) {
+  for (index_t i = 0; i < count; ++i) {
+    const index_t step = i ? stride : 0;
+    w.data += step;
+    if (dw) dw.to.data += step;
+    if (db) db.to.data += step;
+    if (dx && i) dx.mode = GradMode::accumulate;
+    linear_backward(context, samples_of(dy, i * x.shape.batch, x.shape.batch), x, w, dx, dw, db);
+  }
 }
 
 }  // namespace sra::backend

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <sra/core/arena.hpp>
-#include <sra/cuda/kernel.cuh>
+#include <sra/cuda/leaf.cuh>
 #include <sra/cuda/rows.cuh>
 #include <sra/expr/maths.hpp>
 
@@ -143,8 +143,8 @@ template <bool OverTokens, ContextOn<Cuda> C, class W, class R, class A, class B
 void cosine_backward(C& context, View<const W, R> dy, W* stats, View<A, S> a, View<B, S> b, double eps, Grad<A, S> da,
                      Grad<B, S> db) {
   if (!da && !db) return;
-  const double size = double(a.shape.size());
-  launch(context, "cosine_backward", {2 * size * (sizeof(A) + sizeof(B)), 6 * size}, [&](Cuda& cuda) {
+  const double bytes = view_bytes(a) + view_bytes(b) + grad_bytes(da) + grad_bytes(db);
+  launch(context, "cosine_backward", {bytes, 6 * double(a.shape.size())}, [&](Cuda& cuda) {
     using Kernel = detail::CosineBackward<OverTokens, W, R, A, B, S>;
     for_each(cuda, a.shape.size(), Kernel{dy, stats, a, b, static_cast<W>(eps), da, db});
   });

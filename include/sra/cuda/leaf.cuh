@@ -17,6 +17,8 @@ using sra::detail::grad_bytes;
 using sra::detail::leaf_bytes;
 using sra::detail::LeafView;
 using sra::detail::NoGrad;
+using sra::detail::product_cost;
+using sra::detail::pulled_bytes;
 using sra::detail::view_bytes;
 
 /// Columns [i, i + N) of the leaf's row for row r of sample b.

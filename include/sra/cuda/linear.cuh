@@ -35,14 +35,6 @@ ProductMatrix columns_of_weight(const View<T, W>& w) {
   return {number_of<T>, W::extent(1), W::extent(0), w.pitch};
 }
 
-/// @tparam TX, TY, TW types of the input [rows, in], the output [rows, out] and the weight
-template <class TX, class TY, class TW>
-Cost product_cost(index_t rows, index_t in, index_t out) {
-  const double bytes =
-      double(rows) * (double(in) * sizeof(TX) + double(out) * sizeof(TY)) + double(in * out) * sizeof(TW);
-  return {bytes, 2.0 * double(rows) * double(in) * double(out)};
-}
-
 /// A view in the type U: itself, or a copy on the activation stack.
 template <class U, class C, class T, class S>
 View<const U, S> in_type(C& context, const View<T, S>& v) {
@@ -137,7 +129,8 @@ void linear_layers(C& context, const char* name, View<TY, Y> y, View<TX, X> x, V
   key.c.columns = x.shape.rows();
   if (count > 1) key.a.step = stride, key.c.step = key.c.columns * key.c.stride;
   detail::ProductOperands o{.a = w.data, .b = input.data, .c = y.data};
-  const Cost cost = detail::product_cost<TX, TY, TW>(count * x.shape.rows(), X::width, Y::width);
+  const Cost cost = product_cost(count * x.shape.rows(), X::width, Y::width,
+                                 view_bytes(input) + double(count) * view_bytes(w) + view_bytes(y));
   if constexpr (requires { bias.data; }) {
     static_assert(std::is_same_v<TY, wide_t<TY>> || std::is_same_v<TY, typename C::type>);
     const TY* const b = detail::bias_in_type<TY>(context, bias);
@@ -185,7 +178,9 @@ void linear_gelu_forward(C& context, View<TY, Y> y, View<TY, Y> u, View<TX, X> x
                                .a = detail::columns_of_weight(w),
                                .b = detail::columns_of("linear_gelu", input),
                                .c = detail::columns_of("linear_gelu", y)};
-  const Cost cost = detail::product_cost<TX, TY, TW>(x.shape.rows(), X::width, Y::width);
+  const double kept = u.data == y.data ? 0 : view_bytes(u);
+  const Cost cost =
+      product_cost(x.shape.rows(), X::width, Y::width, view_bytes(input) + view_bytes(w) + view_bytes(y) + kept);
   launch(context, "linear_gelu_forward", cost, [&](Cuda& cuda) {
     auto fused = key;
     detail::ProductOperands o{.a = w.data, .b = input.data, .c = y.data, .bias = b};
@@ -223,14 +218,17 @@ void bias_backward(C& context, View<const T, Y> dy, Grad<wide_t<T>, B> db) {
   detail::pull_sum<0, Operand<0>>(context, dy.shape, LeafView<Broadcast::same, T, Y>{dy}, 1.0, pack(bias), db);
 }
 
-/// du = (dy W) gelu′(u), the gradient of what gelu took before a layer with weight W, and db = sum of the rows of du.
+/// du = (dy W) gelu′(u), the gradient of what gelu took before a layer with weight W, without the sum of its rows: db is
+/// made beside the gradient of the weight that du meets next.
+/// @return what of db is left to whoever reads du next: all
 template <ContextOn<Cuda> C, class TU, class U, class TY, class Y, class TW, class W, class DB>
-void linear_gelu_backward(C& context, View<TU, U> du, View<const TY, Y> dy, View<TU, U> u, View<const TW, W> w, DB db) {
+DB linear_gelu_backward(C& context, View<TU, U> du, View<const TY, Y> dy, View<TU, U> u, View<const TW, W> w, DB db) {
   const Arena::Mark before = context.workspace().activations.mark();
   const auto up = detail::in_type<TW>(context, dy);
   const detail::ProductKey key{
       .a = detail::columns_of_weight(w), .b = detail::columns_of("linear", up), .c = detail::columns_of("linear", du)};
-  const Cost cost = detail::product_cost<TY, TU, TW>(dy.shape.rows(), Y::width, U::width);
+  const Cost cost =
+      product_cost(dy.shape.rows(), Y::width, U::width, view_bytes(up) + view_bytes(w) + 2 * view_bytes(u));
   launch(context, "linear_gelu_backward", cost, [&](Cuda& cuda) {
     auto fused = key;
     detail::ProductOperands o{.a = w.data, .b = up.data, .c = du.data, .aux = u.data};
@@ -242,49 +240,135 @@ void linear_gelu_backward(C& context, View<TU, U> du, View<const TY, Y> dy, View
     detail::gelu_backward_now(cuda, du, View<const TU, U>(du), u);
   });
   context.workspace().activations.pop(before);
-  if constexpr (requires { db.mode; }) bias_backward(context, View<const TU, U>(du), db);
+  return db;
 }
+
+namespace detail {
+
+/// dx = or += the sum of `count` parts, one after the other.
+template <class T, class S>
+struct SumLayers {
+  Grad<T, S> dx;
+  View<wide_t<T>, S> parts;
+  index_t count;
+
+  SRA_DEVICE void operator()(index_t at) const {
+    const index_t row = at / S::width, i = at % S::width, rows = dx.to.shape.rows();
+    T& to = dx.to.row(row)[i];
+    wide_t<T> sum = dx.mode == GradMode::accumulate ? number_cast<wide_t<T>>(to) : wide_t<T>(0);
+    for (index_t n = 0; n < count; ++n) sum += parts.row(n * rows + row)[i];
+    to = number_cast<T>(sum);
+  }
+};
+
+/// dx = Σ dy_i W_i: one product, or one for each layer and their sum.
+/// @param weight, up matrices of the first layer's W and dy; steps lead to the next
+template <class C, class TX, class X>
+void input_gradient(C& context, Grad<TX, X> dx, ProductMatrix weight, ProductMatrix up, ProductOperands o, Cost cost,
+                    index_t count) {
+  ProductKey key{.accumulate = dx.mode == GradMode::accumulate,
+                 .a = weight,
+                 .b = up,
+                 .c = columns_of("linear", dx.to),
+                 .batch = count};
+  o.c = dx.to.data;
+  if constexpr (X::batched) {
+    if (count > 1) {
+      const View<wide_t<TX>, X> parts = context.template tensor<wide_t<TX>>(X{count * dx.to.shape.batch});
+      key.accumulate = false;
+      key.c = columns_of("linear", parts);
+      key.c.columns = dx.to.shape.rows();
+      key.c.step = key.c.columns * key.c.stride;
+      o.c = parts.data;
+      launch(context, "linear_backward_input", cost, [&](Cuda& cuda) { cuda.products().run(key, o); });
+      launch(context, "sum_layers", {view_bytes(parts) + grad_bytes(dx), 0}, [&](Cuda& cuda) {
+        for_each(cuda, dx.to.shape.size(), SumLayers<TX, X>{dx, parts, count});
+      });
+      return;
+    }
+  }
+  launch(context, "linear_backward_input", cost, [&](Cuda& cuda) { cuda.products().run(key, o); });
+}
+
+/// dW_i = dy_iᵀ x, and db_i = column sums of dy_i if the library can do that beside it.  @return whether it can
+template <class C, class W, class DW, class DB>
+bool weight_gradient(C& context, Grad<W, DW> dw, DB db, ProductMatrix input, ProductMatrix up, ProductOperands o,
+                     Cost cost, index_t stride, index_t count) {
+  ProductKey key{.transpose_b = true,
+                 .accumulate = dw.mode == GradMode::accumulate,
+                 .a = input,
+                 .b = up,
+                 .c = columns_of_weight(dw.to),
+                 .batch = count};
+  key.c.step = stride;
+  o.c = dw.to.data;
+  bool has_bias = false;
+  launch(context, "linear_backward_weight", cost, [&](Cuda& cuda) {
+    if constexpr (requires { db.mode; })
+      if (db.mode == GradMode::overwrite) {
+        auto fused = key;
+        auto with_bias = o;
+        fused.epilogue = Epilogue::column_sums_b;
+        fused.bias_step = stride;
+        with_bias.bias = db.to.data;
+        has_bias = cuda.products().supports(fused, with_bias);
+        if (has_bias) return cuda.products().run(fused, with_bias);
+      }
+    cuda.products().run(key, o);
+  });
+  return has_bias;
+}
+
+/// The gradients of `count` layers at a distance of `stride` elements, whose dy lie one after the other.
+template <class C, class TY, class Y, class TX, class X, class TW, class W, class DX, class DW, class DB>
+void linear_layers_backward(C& context, View<const TY, Y> dy, View<TX, X> x, View<const TW, W> w, DX dx, DW dw, DB db,
+                            index_t stride, index_t count) {
+  const Arena::Mark before = context.workspace().activations.mark();
+  const auto up = in_type<TW>(context, dy);
+  const auto cost = [&](double bytes) {
+    return product_cost(dy.shape.rows(), X::width, Y::width, view_bytes(up) + bytes);
+  };
+  auto columns = columns_of("linear", up);
+  columns.columns = x.shape.rows();
+  columns.step = count > 1 ? columns.columns * columns.stride : 0;
+  if (dx) {
+    auto weight = columns_of_weight(w);
+    weight.step = stride;
+    const Cost c =
+        cost(double(count) * view_bytes(w) + (count > 1 ? double(count) * view_bytes(dx.to) : grad_bytes(dx)));
+    input_gradient(context, dx, weight, columns, {.a = w.data, .b = up.data}, c, count);
+  }
+  bool has_bias = false;
+  if (dw) {
+    const auto input = in_type<TW>(context, x);
+    has_bias = weight_gradient(context, dw, db, columns_of("linear", input), columns, {.a = input.data, .b = up.data},
+                               cost(view_bytes(input) + double(count) * grad_bytes(dw)), stride, count);
+  }
+  if constexpr (requires { db.mode; })
+    for (index_t i = 0; !has_bias && i < count; ++i) {
+      auto part = dy;
+      if constexpr (Y::batched)
+        if (count > 1) part = samples_of(dy, i * x.shape.batch, x.shape.batch);
+      if (db && i) db.to.data += stride;
+      bias_backward(context, part, db);
+    }
+  context.workspace().activations.pop(before);
+}
+
+}  // namespace detail
 
 /// dx = dy W, dW = dyᵀ x, db = column sums of dy, each as its mode says.
 template <ContextOn<Cuda> C, class TY, class Y, class TX, class X, class TW, class W, class DX, class DW, class DB>
 void linear_backward(C& context, View<const TY, Y> dy, View<TX, X> x, View<const TW, W> w, DX dx, DW dw, DB db) {
-  const Cost cost = detail::product_cost<TX, TY, TW>(x.shape.rows(), X::width, Y::width);
-  const Arena::Mark before = context.workspace().activations.mark();
-  const auto up = detail::in_type<TW>(context, dy);
-  const auto columns = detail::columns_of("linear", up);
-  if (dx) {
-    const detail::ProductKey key{.accumulate = dx.mode == GradMode::accumulate,
-                                 .a = detail::columns_of_weight(w),
-                                 .b = columns,
-                                 .c = detail::columns_of("linear", dx.to)};
-    const detail::ProductOperands o{.a = w.data, .b = up.data, .c = dx.to.data};
-    launch(context, "linear_backward_input", cost, [&](Cuda& cuda) { cuda.products().run(key, o); });
-  }
-  bool has_bias = false;
-  if (dw) {
-    const auto input = detail::in_type<TW>(context, x);
-    const detail::ProductKey key{.transpose_b = true,
-                                 .accumulate = dw.mode == GradMode::accumulate,
-                                 .a = detail::columns_of("linear", input),
-                                 .b = columns,
-                                 .c = detail::columns_of_weight(dw.to)};
-    detail::ProductOperands o{.a = input.data, .b = up.data, .c = dw.to.data};
-    launch(context, "linear_backward_weight", cost, [&](Cuda& cuda) {
-      if constexpr (requires { db.mode; })
-        if (db.mode == GradMode::overwrite) {
-          auto fused = key;
-          auto with_bias = o;
-          fused.epilogue = detail::Epilogue::column_sums_b;
-          with_bias.bias = db.to.data;
-          has_bias = cuda.products().supports(fused, with_bias);
-          if (has_bias) return cuda.products().run(fused, with_bias);
-        }
-      cuda.products().run(key, o);
-    });
-  }
-  if constexpr (requires { db.mode; })
-    if (!has_bias) bias_backward(context, dy, db);
-  context.workspace().activations.pop(before);
+  detail::linear_layers_backward(context, dy, x, w, dx, dw, db, 0, 1);
+}
+
+/// dx = Σ dy_i W_i, dW_i = dy_iᵀ x, db_i = column sums of dy_i, for layers at a constant distance; dx adds them up in order.
+/// @param dw, db of the first layer; the others are of the same modes
+template <ContextOn<Cuda> C, class TY, class Y, class TX, class X, class TW, class W, class DX, class DW, class DB>
+void linear_bank_backward(C& context, View<const TY, Y> dy, View<TX, X> x, View<const TW, W> w, DX dx, DW dw, DB db,
+                          index_t stride, index_t count) {
+  detail::linear_layers_backward(context, dy, x, w, dx, dw, db, count > 1 ? stride : 0, count);
 }
 
 }  // namespace sra::cuda

@@ -277,8 +277,8 @@ void pull_sum(C& context, S shape, Dy dy, double scale, const Pack<L...>& leaves
                                                : samples * chunks;
     const Arena::Mark before = context.workspace().activations.mark();
     W* const partial = context.template take<W>(std::max<index_t>(1, size));
-    const double bytes =
-        leaf_bytes(dy) + leaves.apply([](const auto&... leaf) { return (0 + ... + leaf_bytes(leaf)); });
+    const double bytes = leaf_bytes(dy) + grad_bytes(grad) +
+                         pulled_bytes<Tree>(leaves, [](int leaf) { return leaf == static_cast<int>(I); });
     launch(context, "pointwise_sums", {bytes, 0}, [&](Cuda& cuda) {
       leaves.apply([&](const auto&... leaf) {
         with_vectors<4, S>(
@@ -316,6 +316,21 @@ void pull_sum(C& context, S shape, Dy dy, double scale, const Pack<L...>& leaves
 
 }  // namespace detail
 
+namespace detail {
+
+/// What PointwiseEach moves.
+template <class Tree, class Dy, class... L, class... G>
+double each_bytes(const Dy& dy, const Pack<L...>& leaves, const Pack<G...>& grads) {
+  return [&]<std::size_t... I>(std::index_sequence<I...>) {
+    const double written[] = {(sum_of<L, G>() == Sum::each ? grad_bytes(get<I>(grads)) : 0)...};
+    return (leaf_bytes(dy) + ... + written[I]) +
+           pulled_bytes<Tree>(leaves, [&](int leaf) { return written[leaf] > 0; });
+  }
+  (std::index_sequence_for<L...>{});
+}
+
+}  // namespace detail
+
 /// The gradients of a tree's operands from dy, times scale.  Those of the tree's shape are written in one pass; each that is a
 /// sum has a pass of its own.  Sums in the wide type by threads and blocks, then in double.
 /// @param dy a leaf view: the incoming gradient may itself be broadcast (a mean's is)
@@ -324,9 +339,7 @@ void pointwise_backward(C& context, S shape, Dy dy, double scale, Pack<L...> lea
   using W = typename C::wide;
   constexpr bool any_each = ((detail::sum_of<L, G>() == detail::Sum::each) || ...);
   if constexpr (any_each) {
-    const double bytes = leaf_bytes(dy) + leaves.apply([](const auto&... l) { return (0 + ... + leaf_bytes(l)); }) +
-                         grads.apply([](const auto&... g) { return (0 + ... + grad_bytes(g)); });
-    launch(context, "pointwise_backward", {bytes, 0}, [&](Cuda& cuda) {
+    launch(context, "pointwise_backward", {detail::each_bytes<Tree>(dy, leaves, grads), 0}, [&](Cuda& cuda) {
       const auto run = [&](int only) {
         leaves.apply([&](const auto&... leaf) {
           grads.apply([&](const auto&... grad) {

@@ -6,8 +6,8 @@
 
 namespace sra {
 
-/// y = W2 gelu(W1 x + b1) + b2, tanh GELU.  Backward, the GELU's derivative and the gradient of b1 are made where the product
-/// with W2 ends.
+/// y = W2 gelu(W1 x + b1) + b2, tanh GELU.  Backward, the GELU's derivative is made where the product with W2 ends, and the
+/// gradient of b1 there or beside that of W1, as the backend likes.
 /// @tparam Remake true: gelu(...) is not kept but made again for the gradient of W2, with the same bits
 /// @param x [..., In]  @param w1 [Hidden, In]  @param b1 [Hidden]  @param w2 [Out, Hidden]  @param b2 [Out]
 /// @return [..., Out].  Keeps x, the value before GELU and, unless remade, the one after it.
@@ -38,10 +38,10 @@ auto feed_forward(X x, W1 w1, B1 b1, W2 w2, B2 b2) {
     linear_backward(c, dy, hidden, w2.value, Grad<T, Hidden>{}, dw2, db2);
     const auto du = hidden;  // its values have served
     const auto db1 = b1.grad();
-    linear_gelu_backward(c, du, dy, before, w2.value, db1);
+    const auto rest = linear_gelu_backward(c, du, dy, before, w2.value, db1);  // the gradient of b1, or nothing
     const auto dx = x.grad();
     const auto dw1 = w1.grad();
-    linear_backward(c, View<const T, Hidden>(du), x.value, w1.value, dx, dw1, detail::NoGrad{});
+    linear_backward(c, View<const T, Hidden>(du), x.value, w1.value, dx, dw1, rest);
   });
 }
 

@@ -39,6 +39,38 @@ auto bias_grad(const Bias& bias) {
     return bias.grad();
 }
 
+/// One layer of a bank.
+template <class W, class Bias>
+struct BankLayer {
+  W weight;
+  Bias bias;
+  Slot slot{};  ///< of this bias
+
+  /// @param elements, states from the first layer's parameters to this one's
+  BankLayer(W first, Bias first_bias, index_t elements, index_t states) : weight(first), bias(first_bias) {
+    weight.value.data += elements;
+    if (!weight.gradient) return;
+    weight.gradient += elements;
+    weight.state += states;
+    slot = *bias.slot;
+    slot.data = static_cast<typename Bias::type*>(slot.data) + elements;
+    slot.state += states;
+  }
+  /// Whether the gradients are written, added to or ignored as another layer's are.
+  bool like(const BankLayer& other) const {
+    return !weight.gradient || (*weight.state == *other.weight.state && *slot.state == *other.slot.state);
+  }
+  auto bias_grad() {
+    bias.slot = weight.gradient ? &slot : nullptr;
+    return bias.grad();
+  }
+  /// Both gradients are now written.
+  void take_grads() {
+    weight.grad();
+    bias_grad();
+  }
+};
+
 }  // namespace detail
 
 /// y = x Wᵀ + b.
@@ -82,24 +114,17 @@ auto linear_bank(X x, W weight, Bias bias, index_t stride, index_t states, index
   auto y = make<element_t<typename X::context_type, Out>>(x.context(), Out{count * x.batch()});
   linear_bank_forward(x.context(), y.value, x.value, weight.value, bias.value, stride, count);
   record(y, [=](auto& c, auto dy) {
-    for (index_t i = 0; i < count; ++i) {
-      W w = weight;
-      Bias b = bias;
-      w.value.data += i * stride;
-      const auto dx = x.grad();
-      Grad<typename Bias::type, typename W::shape> dw;
-      Grad<typename Bias::type, typename Bias::shape> db;
-      if (w.gradient) {
-        w.gradient += i * stride;
-        w.state += i * states;
-        dw = w.grad();
-        Slot slot = *bias.slot;
-        slot.data = static_cast<typename Bias::type*>(slot.data) + i * stride;
-        slot.state += i * states;
-        b.slot = &slot;
-        db = b.grad();
+    const auto layer = [=](index_t i) { return detail::BankLayer<W, Bias>(weight, bias, i * stride, i * states); };
+    for (index_t first = 0, end = 0; first < count; first = end) {
+      auto top = layer(first);
+      while (++end < count && layer(end).like(top)) {
       }
-      linear_backward(c, samples_of(dy, i * x.batch(), x.batch()), x.value, w.value, dx, dw, db);
+      const auto dx = x.grad();
+      const auto dw = top.weight.grad();
+      const auto db = top.bias_grad();
+      for (index_t i = first + 1; i < end; ++i) layer(i).take_grads();
+      linear_bank_backward(c, samples_of(dy, first * x.batch(), (end - first) * x.batch()), x.value, top.weight.value,
+                           dx, dw, db, stride, end - first);
     }
   });
   return Bank<decltype(y)>{y, x.batch()};
