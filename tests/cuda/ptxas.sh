@@ -41,7 +41,8 @@ c++filt <"$folder/report" | awk '
     }
     return kept == "" ? inner : inner "<" kept ">"
   }
-  /Compiling entry function/ { name = name_of($0) }
+  /Compiling entry function/ { ours = /run_kernel</; name = name_of($0) }
+  !ours { next }  # CUB brings an empty kernel along
   /bytes stack frame/ { if ($1 > stack[name]) stack[name] = $1; if ($5 + $9 > spilled[name]) spilled[name] = $5 + $9 }
   match($0, /Used [0-9]+ registers/) {
     used = substr($0, RSTART + 5, RLENGTH - 15) + 0

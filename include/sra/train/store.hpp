@@ -81,7 +81,7 @@ std::vector<ParamInfo> parameters_of(M& module) {
   return list;
 }
 
-/// Copies a flat buffer, rounded to another type, such as that which products read.  @param size a multiple of param_alignment
+/// Copies a flat buffer, rounded to the type that products read or as it is.  @param size a multiple of param_alignment
 template <class T, Backend B>
 void round_values(B& backend, T* to, const wide_t<T>* from, index_t size) {
   Workspace<B> workspace(backend);
