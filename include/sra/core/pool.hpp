@@ -60,6 +60,7 @@ class Pool {
     if (pieces_.empty()) arena_.reserve(bytes);
   }
   std::size_t peak() const { return arena_.peak(); }
+  /// Bytes that it holds of its source.
   std::size_t held() const { return arena_.held(); }
   /// Pieces that are in use now.
   std::size_t live() const {

@@ -45,8 +45,8 @@ inline Counts& counts() {
 /// What a stream does, or while it is captured: what it will do when the graph is launched.
 struct Queue {
   bool captured = false;
-  bool at_once =
-      false;  ///< does its work at once though others put theirs off; tests set it to find who comes too early
+  /// Does its work at once though others put theirs off; tests set it to find who comes too early.
+  bool at_once = false;
   std::vector<std::function<void()>> work;
   std::deque<std::function<void()>> later;  ///< put off
   long begun = 0;                           ///< pieces of work that were taken from `later`
