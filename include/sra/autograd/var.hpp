@@ -27,8 +27,8 @@ void touch(C& context, Slot& slot) {
   Slot& parent = *slot.parent;
   const bool first = parent.state ? *parent.state == unwritten : !parent.filled;
   touch(context, parent);
-  if (first && parent.bytes > 0)
-    zero_memory(context, parent.data, parent.bytes);  // a part lies in a whole that is zero
+  // A part of a part has no bytes of its own and lies in a whole that is zero.
+  if (first && parent.bytes > 0) zero_memory(context, parent.data, parent.bytes);
   parent.filled = true;
   if (parent.state) *parent.state = written;
   slot.data = static_cast<std::byte*>(parent.data) + slot.offset;

@@ -262,8 +262,8 @@ struct SumLayers {
 };
 
 /// dx = Σ dy_i W_i: one product, or one for each layer and their sum.
-/// @param weight, up matrices of the first layer's W and dy; steps lead to the next
-template <class C, class TX, class X>
+/// @tparam Bank whether there may be several layers  @param weight, up matrices of the first W and dy; steps lead to the next
+template <bool Bank, class C, class TX, class X>
 void input_gradient(C& context, Grad<TX, X> dx, ProductMatrix weight, ProductMatrix up, ProductOperands o, Cost cost,
                     index_t count) {
   ProductKey key{.accumulate = dx.mode == GradMode::accumulate,
@@ -272,7 +272,7 @@ void input_gradient(C& context, Grad<TX, X> dx, ProductMatrix weight, ProductMat
                  .c = columns_of("linear", dx.to),
                  .batch = count};
   o.c = dx.to.data;
-  if constexpr (X::batched) {
+  if constexpr (Bank) {
     if (count > 1) {
       const View<wide_t<TX>, X> parts = context.template tensor<wide_t<TX>>(X{count * dx.to.shape.batch});
       key.accumulate = false;
@@ -320,7 +320,7 @@ bool weight_gradient(C& context, Grad<W, DW> dw, DB db, ProductMatrix input, Pro
 }
 
 /// The gradients of `count` layers at a distance of `stride` elements, whose dy lie one after the other.
-template <class C, class TY, class Y, class TX, class X, class TW, class W, class DX, class DW, class DB>
+template <bool Bank, class C, class TY, class Y, class TX, class X, class TW, class W, class DX, class DW, class DB>
 void linear_layers_backward(C& context, View<const TY, Y> dy, View<TX, X> x, View<const TW, W> w, DX dx, DW dw, DB db,
                             index_t stride, index_t count) {
   const Arena::Mark before = context.workspace().activations.mark();
@@ -336,7 +336,7 @@ void linear_layers_backward(C& context, View<const TY, Y> dy, View<TX, X> x, Vie
     weight.step = stride;
     const Cost c =
         cost(double(count) * view_bytes(w) + (count > 1 ? double(count) * view_bytes(dx.to) : grad_bytes(dx)));
-    input_gradient(context, dx, weight, columns, {.a = w.data, .b = up.data}, c, count);
+    input_gradient<Bank>(context, dx, weight, columns, {.a = w.data, .b = up.data}, c, count);
   }
   bool has_bias = false;
   if (dw) {
@@ -347,8 +347,7 @@ void linear_layers_backward(C& context, View<const TY, Y> dy, View<TX, X> x, Vie
   if constexpr (requires { db.mode; })
     for (index_t i = 0; !has_bias && i < count; ++i) {
       auto part = dy;
-      if constexpr (Y::batched)
-        if (count > 1) part = samples_of(dy, i * x.shape.batch, x.shape.batch);
+      if constexpr (Bank) part = samples_of(dy, i * x.shape.batch, x.shape.batch);
       if (db && i) db.to.data += stride;
       bias_backward(context, part, db);
     }
@@ -360,7 +359,7 @@ void linear_layers_backward(C& context, View<const TY, Y> dy, View<TX, X> x, Vie
 /// dx = dy W, dW = dyᵀ x, db = column sums of dy, each as its mode says.
 template <ContextOn<Cuda> C, class TY, class Y, class TX, class X, class TW, class W, class DX, class DW, class DB>
 void linear_backward(C& context, View<const TY, Y> dy, View<TX, X> x, View<const TW, W> w, DX dx, DW dw, DB db) {
-  detail::linear_layers_backward(context, dy, x, w, dx, dw, db, 0, 1);
+  detail::linear_layers_backward<false>(context, dy, x, w, dx, dw, db, 0, 1);
 }
 
 /// dx = Σ dy_i W_i, dW_i = dy_iᵀ x, db_i = column sums of dy_i, for layers at a constant distance; dx adds them up in order.
@@ -368,7 +367,7 @@ void linear_backward(C& context, View<const TY, Y> dy, View<TX, X> x, View<const
 template <ContextOn<Cuda> C, class TY, class Y, class TX, class X, class TW, class W, class DX, class DW, class DB>
 void linear_bank_backward(C& context, View<const TY, Y> dy, View<TX, X> x, View<const TW, W> w, DX dx, DW dw, DB db,
                           index_t stride, index_t count) {
-  detail::linear_layers_backward(context, dy, x, w, dx, dw, db, count > 1 ? stride : 0, count);
+  detail::linear_layers_backward<true>(context, dy, x, w, dx, dw, db, count > 1 ? stride : 0, count);
 }
 
 }  // namespace sra::cuda
