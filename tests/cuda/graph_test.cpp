@@ -94,6 +94,19 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(steps_that_nobody_asks_about_have_the_same_bits, T
   BOOST_TEST((trained<T>(with_graphs<T>(true), 8, false).state == expected.state));
 }
 
+BOOST_AUTO_TEST_CASE(a_profile_between_replayed_steps_changes_nothing) {
+  const Trace& expected = launched<float>();
+  const Late late;
+  Run<Cuda, float> t(with_graphs<float>(true));
+  Trace trace;
+  for (auto step : t.train(items, 8)) {
+    add(trace, step.report());
+    if (step.number() == 5) BOOST_TEST(t.profile(items, 1, Limits{}).kernels.size() > 10u);
+  }
+  trace.state = everything(t);
+  BOOST_TEST((trace == expected));
+}
+
 BOOST_AUTO_TEST_CASE(a_step_is_one_launch_of_each_graph_and_does_not_wait) {
   const Late late;
   Run<Cuda, bf16> t(with_graphs<bf16>(true));
