@@ -105,6 +105,19 @@ BOOST_AUTO_TEST_CASE(inputs_arrive_while_the_device_works_on_the_micro_batch_bef
   BOOST_TEST(waiting(true) == expected);
 }
 
+BOOST_AUTO_TEST_CASE(a_profile_between_replayed_steps_changes_nothing) {
+  const Trace& expected = launched<float>();
+  const Late late;
+  Run<Cuda, float> t(with_graphs<float>(true));
+  Trace trace;
+  for (auto step : t.train(items, 8)) {
+    add(trace, step.report());
+    if (step.number() == 5) BOOST_TEST(t.profile(items, 1, Limits{}).kernels.size() > 10u);
+  }
+  trace.state = everything(t);
+  BOOST_TEST((trace == expected));
+}
+
 BOOST_AUTO_TEST_CASE(a_step_is_one_launch_of_each_graph_and_does_not_wait) {
   const Late late;
   Run<Cuda, bf16> t(with_graphs<bf16>(true));

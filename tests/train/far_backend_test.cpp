@@ -31,6 +31,8 @@ std::pair<std::vector<double>, std::vector<float>> train(const std::string& run,
   const CarryingItems data;
   for (auto step : t.train(data, steps)) {
     step.log();
+    if constexpr (!B::is_host)  // which changes nothing
+      if (step.number() == 1) t.profile(data, 1, Limits{});
     if (step.number() != steps) continue;
     step.sample({.steps = 2, .guidance = 2});
     const Validation v = step.validate({.samples = 7});
