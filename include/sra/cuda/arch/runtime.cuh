@@ -161,9 +161,19 @@ class Graph {
   cudaGraphExec_t graph_ = nullptr;
 };
 
+/// Blocks that a multiprocessor is to have registers for at once: Kernel::resident, or 0, the compiler's choice.
+template <class Kernel>
+constexpr int resident_blocks() {
+  if constexpr (requires { Kernel::resident; })
+    return Kernel::resident;
+  else
+    return 0;
+}
+
 /// The one __global__ function: runs a kernel object, which is its parameters and its code.
 template <class Kernel>
-__global__ void __launch_bounds__(Kernel::threads) run_kernel(const __grid_constant__ Kernel kernel) {
+__global__ void __launch_bounds__(Kernel::threads, resident_blocks<Kernel>())
+    run_kernel(const __grid_constant__ Kernel kernel) {
   kernel();
 }
 
