@@ -27,7 +27,7 @@ c++filt <"$folder/report" | awk '
   # sra::arch::run_kernel<sra::cuda::ForEach<sra::cuda::detail::Norm<8, 256l, T> > >(…) is Norm<8, 256>.
   function name_of(text,   inner, arguments, n, part, i, kept) {
     sub(/.*run_kernel</, "", text)
-    while (text ~ /^sra::cuda::(ForEach|detail::RowKernel|detail::ForRows)</) sub(/^[A-Za-z_:]*</, "", text)
+    while (text ~ /^sra::cuda::(ForEach|detail::WarpRows)</) sub(/^[A-Za-z_:]*</, "", text)
     inner = text
     sub(/[^A-Za-z0-9_:].*/, "", inner)
     arguments = substr(text, length(inner) + 1)

@@ -42,6 +42,21 @@ struct Stack {
   }
 };
 
+/// The same with the sum between the blocks left open.  @tparam Tapped what follows reads that sum, too
+template <bool Tapped>
+constexpr auto joined = [](const auto& stack, auto v, auto modulation) {
+  const auto first = stack.blocks[0](OpenSum(v), modulation);
+  const auto second = stack.blocks[1](first.output, modulation);
+  const auto y = second.output.value();
+  return eval(y * (Tapped ? second.input : y));
+};
+template <bool Tapped>
+constexpr auto closed = [](const auto& stack, auto v, auto modulation) {
+  const auto between = stack.blocks[0](v, modulation);
+  const auto y = stack.blocks[1](between, modulation);
+  return eval(y * (Tapped ? between : y));
+};
+
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(dit_block)
@@ -106,6 +121,13 @@ BOOST_AUTO_TEST_CASE(running_again_gives_the_bits_of_keeping) {
   BOOST_TEST((a.y == b.y));
   BOOST_TEST((a.gradients == b.gradients));
   for (const double g : a.gradients[0]) BOOST_TEST_REQUIRE(std::isfinite(g));
+}
+
+/// The next block's norm makes the sum at the end of a block, and its gradients, with the bits of a pass of its own.
+BOOST_AUTO_TEST_CASE(a_sum_left_open_between_blocks_has_the_bits_of_a_closed_one) {
+  Rig<Stack<false>, float> rig;
+  BOOST_TEST((rig.run(joined<false>, x, m) == rig.run(closed<false>, x, m)));
+  BOOST_TEST((rig.run(joined<true>, x, m) == rig.run(closed<true>, x, m)));
 }
 
 /// Between the passes the tape holds two records of inputs and results instead of everything inside.

@@ -56,6 +56,7 @@ void each_shape(auto check) {
         argument<Shape<dynamic, 5, 64>>(1, 8));
   check(Accuracy{.terms = 130}, argument<Shape<dynamic, 2, 130>>(2, 9),
         argument<Shape<dynamic, 2, 130>>(2, 10, {.gap = 9}));
+  check(Accuracy{.terms = 264}, argument<Shape<dynamic, 11, 264>>(2, 15), argument<Shape<dynamic, 11, 264>>(2, 16));
 }
 
 }  // namespace

@@ -116,7 +116,7 @@ void with_groups(auto check) {
 void each_grouping(auto check) {
   with_groups<5, 12, 1>(check);
   with_groups<5, 12, 2>(check);
-  with_groups<3, 67, 2>(check);
+  with_groups<3, 72, 2>(check);
 }
 
 template <class S, index_t T, index_t D>
@@ -128,6 +128,8 @@ void each_residual(auto check) {
   with_residual<Shape<dynamic, 3>, 1, 3>(both, both_definition, check);
   with_residual<Shape<dynamic, 12>, 4, 12>(both, both_definition, check, {.gap = 5});
   with_residual<Shape<dynamic, 130>, 9, 130>(both, both_definition, check);
+  with_residual<Shape<dynamic, 264>, 19, 264>(both, both_definition, check);  // two vectors of 8 for some lanes
+  with_residual<Shape<dynamic, 515>, 2, 515>(both, both_definition, check);   // two numbers for each of 288 threads
   with_residual<Shape<dynamic, 2, 67>, 3, 67>(grouped_residual<2>, grouped_both_definition<2>, check);
 }
 
@@ -189,7 +191,7 @@ BOOST_AUTO_TEST_CASE(residual_norm_is_a_sum_and_its_norm) {
     accumulates(op, accuracy, operands...);
     ignores_constants(op, operands...);
   });
-  with_residual<Shape<dynamic, 130>, 9, 130>(
+  with_residual<Shape<dynamic, 264>, 19, 264>(
       both, both_definition,
       [](auto op, auto, const Accuracy&, const auto&... operands) { bf16_agrees(op, 2, 1, operands...); });
 }

@@ -22,6 +22,7 @@ void each_shape(auto check) {
   check(Accuracy{.terms = 63}, argument<Shape<dynamic, 2, 63>>(1, 3, {.scale = 3}));
   check(Accuracy{.terms = 64}, argument<Shape<dynamic, 64>>(5, 4, {.gap = 7}));
   check(Accuracy{.terms = 130}, argument<Shape<dynamic, 2, 2, 130>>(2, 5, {.scale = 2, .gap = 65}));
+  check(Accuracy{.terms = 264}, argument<Shape<dynamic, 264>>(3, 8));
 }
 
 }  // namespace

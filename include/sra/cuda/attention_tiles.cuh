@@ -60,8 +60,6 @@ SRA_DEVICE int own_thread() { return arch::computed_late(arch::thread()); }
 SRA_DEVICE int own_lane() { return own_thread() % arch::warp_size; }
 SRA_DEVICE int own_warp() { return own_thread() / arch::warp_size; }
 
-SRA_DEVICE float low_of(Pair p) { return __builtin_bit_cast(float, p << 16); }
-SRA_DEVICE float high_of(Pair p) { return __builtin_bit_cast(float, p & 0xffff0000u); }
 SRA_DEVICE Pair load_pair(const bf16* from) {
   return __builtin_bit_cast(Pair, *reinterpret_cast<const Vector<bf16, 2>*>(from));
 }

@@ -7,6 +7,7 @@
 #include <sra/core/dtype.hpp>
 #include <sra/core/view.hpp>
 #include <sra/cuda/arch/device.cuh>
+#include <sra/cuda/arch/tensor_cores.cuh>
 #include <sra/cuda/cuda.cuh>
 
 #include <algorithm>
@@ -16,22 +17,61 @@
 
 namespace sra::cuda {
 
-/// N neighbouring numbers that one load fetches, or two of 16 bytes.
+/// Both numbers of a pair.
+SRA_DEVICE float low_of(arch::Pair p) { return __builtin_bit_cast(float, p << 16); }
+SRA_DEVICE float high_of(arch::Pair p) { return __builtin_bit_cast(float, p & 0xffff0000u); }
+
+/// N neighbouring numbers that one load fetches, or two of 16 bytes.  Four of bf16 and more are in pairs: nvcc 13.0.88 keeps each
+/// part of a vector of 16-bit numbers in a register of its own, and may store it by itself.
 template <class T, int N>
-struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Vector {
+struct [[gnu::may_alias]] alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Vector {
   T x[N];
 };
+template <class T, int N>
+inline constexpr bool in_pairs = std::is_same_v<T, bf16>&& N % 4 == 0;
+template <int N>
+  requires in_pairs<bf16, N>
+struct [[gnu::may_alias]] alignas(2 * N < 16 ? 2 * N : 16) Vector<bf16, N> {
+  arch::Pair x[N / 2];
+};
+
+template <int N, class T>
+SRA_DEVICE Vector<T, N> fetch(const T* from) {
+  return *reinterpret_cast<const Vector<T, N>*>(from);
+}
+template <class T, int N>
+SRA_DEVICE void store(T* to, const Vector<T, N>& from) {
+  *reinterpret_cast<Vector<T, N>*>(to) = from;
+}
+
+template <class W, int N, class T>
+SRA_DEVICE void widen(W (&to)[N], const Vector<T, N>& from) {
+  if constexpr (in_pairs<T, N>) {
+    for (int i = 0; i < N; i += 2) to[i] = low_of(from.x[i / 2]), to[i + 1] = high_of(from.x[i / 2]);
+  } else {
+    for (int i = 0; i < N; ++i) to[i] = number_cast<W>(from.x[i]);
+  }
+}
+/// Rounds to nearest even.
+template <class T, int N, class W>
+SRA_DEVICE Vector<T, N> rounded(const W (&from)[N]) {
+  Vector<T, N> to;
+  if constexpr (in_pairs<T, N>) {
+    for (int i = 0; i < N; i += 2)
+      to.x[i / 2] = arch::pair_of(static_cast<float>(from[i]), static_cast<float>(from[i + 1]));
+  } else {
+    for (int i = 0; i < N; ++i) to.x[i] = number_cast<T>(from[i]);
+  }
+  return to;
+}
 
 template <class W, int N, class T>
 SRA_DEVICE void load(W (&to)[N], const T* from) {
-  const Vector<T, N> v = *reinterpret_cast<const Vector<T, N>*>(from);
-  for (int i = 0; i < N; ++i) to[i] = number_cast<W>(v.x[i]);
+  widen(to, fetch<N>(from));
 }
 template <class T, int N, class W>
 SRA_DEVICE void store(T* to, const W (&from)[N]) {
-  Vector<T, N> v;
-  for (int i = 0; i < N; ++i) v.x[i] = number_cast<T>(from[i]);
-  *reinterpret_cast<Vector<T, N>*>(to) = v;
+  store(to, rounded<T>(from));
 }
 /// to += from, rounded once.
 template <class T, int N, class W>
@@ -64,6 +104,22 @@ SRA_DEVICE T warp_sum(T x) {
   for (int mask = Lanes / 2; mask > 0; mask /= 2) x += arch::exchange(x, mask);
   return x;
 }
+/// The sums of K numbers, each over the warp: lane l gets that of x[l / (32 / K)].  With K a power of two this takes K + 4 − log2 K
+/// exchanges and not 5 K; x is lost.
+template <int K, class T>
+SRA_DEVICE T warp_sums(T (&x)[K]) {
+  int mask = arch::warp_size / 2;
+  SRA_UNROLL
+  for (int left = K / 2; left > 0; left /= 2, mask /= 2) {  // a lane keeps half of its numbers and hands on the others
+    const bool upper = (arch::thread() & mask) != 0;
+    SRA_UNROLL
+    for (int k = 0; k < left; ++k) {
+      const T mine = upper ? x[k + left] : x[k], other = upper ? x[k] : x[k + left];
+      x[k] = mine + arch::exchange(other, mask);
+    }
+  }
+  return warp_sum<arch::warp_size / K>(x[0]);
+}
 /// The sum of x over the block, in all threads.  @param room shared memory of one T a warp, free again after a barrier
 template <class T>
 SRA_DEVICE T block_sum(T x, T* room) {
@@ -76,10 +132,16 @@ SRA_DEVICE T block_sum(T x, T* room) {
   return sum;
 }
 
-/// Runs f(i) for i in [0, count) in as many threads, or in fewer that go on in strides.
+/// Runs f(i) for i in [0, count) in as many threads, or in fewer that go on in strides.  F may say how many blocks a
+/// multiprocessor is to have room for.
 template <class F>
 struct ForEach {
-  static constexpr int threads = 256;
+  static constexpr int threads = 256, blocks_together = [] {
+    if constexpr (requires { F::blocks_together; })
+      return F::blocks_together;
+    else
+      return 0;
+  }();
   static constexpr bool threads_are_independent = true;
   F f;
   index_t count;

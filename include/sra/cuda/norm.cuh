@@ -4,6 +4,7 @@
 
 #include <sra/core/arena.hpp>
 #include <sra/cuda/leaf.cuh>
+#include <sra/cuda/warp_row.cuh>
 
 #include <algorithm>
 #include <cmath>
@@ -14,41 +15,10 @@ namespace sra::cuda {
 
 namespace detail {
 
-/// A row in the registers of a warp, as it is in memory: lane l holds pieces l, l + 32, … of N numbers.  Rows too long for
-/// that are read again.
-template <int N, index_t Width, class T>
-struct WarpRow {
-  static constexpr index_t pieces = Width / N;
-  static constexpr int each = static_cast<int>((pieces + arch::warp_size - 1) / arch::warp_size);
-  static constexpr bool kept = each * N <= 48;
-
-  Vector<T, N> piece[kept ? each : 1] = {};
-
-  /// The first column of piece k of this lane, or -1.
-  static SRA_DEVICE index_t column(int k) {
-    const index_t piece = arch::thread() % arch::warp_size + index_t{k} * arch::warp_size;
-    return piece < pieces ? piece * N : -1;
-  }
-  /// Piece k, which begins at column i, read for the first time.
-  template <class W>
-  SRA_DEVICE void read(W (&to)[N], int k, const T* row, index_t i) {
-    if constexpr (kept) piece[k] = *reinterpret_cast<const Vector<T, N>*>(row + i);
-    again(to, k, row, i);
-  }
-  template <class W>
-  SRA_DEVICE void again(W (&to)[N], int k, const T* row, index_t i) const {
-    if constexpr (kept) {
-      for (int j = 0; j < N; ++j) to[j] = number_cast<W>(piece[k].x[j]);
-    } else {
-      load(to, row + i);
-    }
-  }
-};
-
-/// Norms of rows, a warp each; see norm_forward.
+/// Norms of rows, a warp each; see norm_forward.  In bf16 8 bytes an element with a branch, else 4; a lane has all of its
+/// vectors of 16 bytes in flight at once (D = 1152: 10, or 5).
 template <int N, class T, class TX, class S, class W, class Shift, class Scale>
 struct NormRows {
-  static constexpr int threads = 256, warps = threads / arch::warp_size;
   using Row = WarpRow<N, S::width, TX>;
 
   View<T, S> y;
@@ -58,59 +28,48 @@ struct NormRows {
   Scale scale;
   W one, eps;
   BranchView<T, TX, S, Scale> branch;
-  index_t rows;
 
-  SRA_DEVICE void operator()() const {
-    for (index_t row = arch::block() * warps + arch::thread() / arch::warp_size; row < rows;
-         row += arch::blocks() * warps)
-      norm(row, row / S::sample_rows, row % S::sample_rows);
-  }
-
-  SRA_DEVICE void norm(index_t row, index_t b, index_t r) const {
-    Row held;
-    TX* const in = x.row(b, r);
+  SRA_DEVICE void row(index_t row, int lane) const {
+    const index_t b = row / S::sample_rows, r = row % S::sample_rows;
+    Row held(branch.y.data ? branch.from.row(b, r) : x.row(b, r));
+    if (branch.y.data) add_branch(held, b, r);
     W sum = 0;
-    SRA_UNROLL
-    for (int k = 0; k < Row::each; ++k) {
-      const index_t i = Row::column(k);
-      if (i < 0) continue;
-      if (branch.y.data) add_branch(b, r, i);
+    Row::for_pieces([&](int k, index_t i) {
       W v[N];
-      held.read(v, k, in, i);
+      held.get(v, k, i);
       for (int j = 0; j < N; ++j) sum += v[j];
-    }
+    });
     const W mean = warp_sum(sum) / W(S::width);
     W squares = 0;
-    SRA_UNROLL
-    for (int k = 0; k < Row::each; ++k) {
-      const index_t i = Row::column(k);
-      if (i < 0) continue;
+    Row::for_pieces([&](int k, index_t i) {
       W v[N];
-      held.again(v, k, in, i);
+      held.get(v, k, i);
       for (int j = 0; j < N; ++j) squares += (v[j] - mean) * (v[j] - mean);
-    }
+    });
     const W rstd = W(1) / std::sqrt(warp_sum(squares) / W(S::width) + eps);
-    if (arch::thread() % arch::warp_size == 0) stats[2 * row] = mean, stats[2 * row + 1] = rstd;
-    SRA_UNROLL
-    for (int k = 0; k < Row::each; ++k) {
-      const index_t i = Row::column(k);
-      if (i < 0) continue;
+    if (lane == 0) stats[2 * row] = mean, stats[2 * row + 1] = rstd;
+    Row::for_pieces([&](int k, index_t i) {
       W v[N], a[N], c[N], out[N];
-      held.again(v, k, in, i);
+      held.get(v, k, i);
       load_leaf(a, scale, b, r, i);
       load_leaf(c, shift, b, r, i);
       for (int j = 0; j < N; ++j) out[j] = (v[j] - mean) * rstd * (one + a[j]) + c[j];
       store(y.row(b, r) + i, out);
-    }
+    });
   }
 
-  SRA_DEVICE void add_branch(index_t b, index_t r, index_t i) const {
-    W from[N], gate[N], added[N];
-    load(from, branch.from.row(b, r) + i);
-    load_leaf(gate, branch.gate, b, r, i);
-    load(added, branch.y.row(b, r) + i);
-    for (int j = 0; j < N; ++j) from[j] += gate[j] * added[j];
-    store(x.row(b, r) + i, from);
+  SRA_DEVICE void add_branch(Row& held, index_t b, index_t r) const {
+    const WarpRow<N, S::width, T> added(branch.y.row(b, r));
+    TX* const sum = x.row(b, r);
+    Row::for_pieces([&](int k, index_t i) {
+      W from[N], gate[N], more[N];
+      held.get(from, k, i);
+      load_leaf(gate, branch.gate, b, r, i);
+      added.get(more, k, i);
+      for (int j = 0; j < N; ++j) from[j] += gate[j] * more[j];
+      held.set(from, sum, k, i);
+    });
+    held.row = sum;
   }
 };
 
@@ -127,9 +86,7 @@ void norm_forward(C& context, View<T, S> y, W* stats, View<TX, S> x, Shift shift
     with_vectors<8, S>(
         [&]<int N>() {
           using Kernel = detail::NormRows<N, T, TX, S, W, Shift, Scale>;
-          const index_t rows = x.shape.rows();
-          arch::launch_kernel(cuda.stream(), std::min<index_t>(16 * cuda.multiprocessors(), (rows + 7) / 8), 0,
-                              Kernel{y, stats, x, shift, scale, one, eps, branch, rows});
+          detail::for_rows(cuda, x.shape.rows(), Kernel{y, stats, x, shift, scale, one, eps, branch});
         },
         y, x, shift, scale, branch);
   });
@@ -140,21 +97,62 @@ namespace detail {
 /// Kinds of sums that norm_backward makes over rows: of dshift, dscale and dgate.
 inline constexpr int norm_sums = 3;
 
-/// Warps of a block of NormBackward: as many as can keep sums of their own in half of the shared memory.
-constexpr int norm_warps(index_t sums) {
-  return static_cast<int>(std::clamp<index_t>(100 * 1024 / (sums * index_t{sizeof(float)}), 1, 8));
-}
-/// Whether the sums of one warp fit into shared memory; otherwise it keeps them where they go.
-SRA_FN constexpr bool norm_sums_shared(index_t sums) { return sums * index_t{sizeof(float)} <= 220 * 1024; }
+/// Threads that go through rows together.  Each owns pieces of N columns, so that sums over rows stay in its registers.
+template <int N, index_t Width>
+struct RowTeam {
+  static constexpr index_t pieces = Width / N;
+  static constexpr int each = static_cast<int>((pieces + 511) / 512);
+  static constexpr int threads =
+      static_cast<int>(round_up<index_t>((pieces + each - 1) / each, index_t{arch::warp_size}));
+  static constexpr int warps = threads / arch::warp_size;
+  static constexpr int rows = each == 1 ? 2 : 1;  ///< at a time
+  static constexpr int totals = 2 * rows;         ///< sums over a row: two of each
+  static constexpr int room = 2 * totals * warps;
 
-/// Gradients of rows, a block for rows_each rows of one sample, a warp a row; every warp adds up its own rows in order, then
-/// the block its warps: partial[block] = [groups, 3, D].
-template <int N, int Warps, class T, class TX, class S, class W, class Scale, class DX>
+  /// The first column of piece k of this thread, or -1.
+  static SRA_DEVICE index_t column(int k) {
+    const index_t piece = arch::thread() % threads + index_t{k} * threads;
+    return piece < pieces ? piece * N : -1;
+  }
+  /// x becomes its sums over the team: warps, then the team's warps in order.  All teams of the block call it together.
+  /// @param shared memory for `room` numbers  @param turn the number of this call
+  template <class W>
+  static SRA_DEVICE void sum(W (&x)[totals], W* shared, int turn) {
+    constexpr int lanes = arch::warp_size / totals;  // that have one total
+    const int which = arch::thread() % arch::warp_size / lanes, lane = arch::thread() % lanes;
+    W total = warp_sums(x);
+    if constexpr (warps > 1) {
+      W* const of_warps = shared + (turn % 2 * totals + which) * warps;  // the last turn's may still be read
+      if (lane == 0) of_warps[arch::thread() % threads / arch::warp_size] = total;
+      arch::barrier();
+      total = 0;
+      for (int w = lane; w < warps; w += lanes) total += of_warps[w];
+      total = warp_sum<lanes>(total);
+    }
+    SRA_UNROLL
+    for (int k = 0; k < totals; ++k) x[k] = arch::from_lane(total, k * lanes);
+  }
+};
+
+/// Whether a team's sums over rows fit into shared memory; otherwise they are added up where they go.
+SRA_FN constexpr bool norm_sums_shared(index_t sums) { return sums * index_t{sizeof(float)} <= 200 * 1024; }
+/// Teams of a block of NormBackward, if one has so many threads.
+constexpr int norm_teams(int threads, index_t sums) {
+  return static_cast<int>(
+      std::clamp<index_t>(100 * 1024 / (sums * index_t{sizeof(float)}), 1, std::max(1, 192 / threads)));
+}
+
+/// Gradients of rows, a block for rows_each rows of one sample, whose teams take turns.  A thread adds up its columns of its
+/// team's rows in order, then the block its teams: partial[block] = [groups, 3, D].
+///
+/// In bf16 12 bytes an element with a branch (reads 8, writes 4), else 6, or 8 where dx is added to.  A thread has its 8 columns
+/// of 4 tensors of 2 rows in flight, 128 bytes, and at most 128 registers, so that a multiprocessor has some 500 threads.
+template <int N, int Teams, class T, class TX, class S, class W, class Scale, class DX>
 struct NormBackward {
-  static constexpr int threads = Warps * arch::warp_size;
+  using Team = RowTeam<N, S::width>;
+  static constexpr int threads = Teams * Team::threads, blocks_together = std::max(1, 512 / threads);
   static constexpr index_t D = S::width;
-  using Up = WarpRow<N, D, T>;
-  using In = WarpRow<N, D, TX>;
+  static constexpr bool grouped = Scale::broadcast == Broadcast::grouped;
 
   View<const T, S> dy;
   const W* stats;
@@ -167,83 +165,151 @@ struct NormBackward {
   W* partial;
   index_t groups, chunks, rows_each;
 
+  /// Of this thread's columns: the factor of dy and the sums, unless they are others for every group.
+  struct Columns {
+    W factor[Team::each][N], sums[norm_sums][Team::each][N];
+    W* memory;  ///< of the team's sums: [groups, 3, D]
+  };
+  /// Columns [i, i + N) of row r of sample b, this thread's piece k.
+  struct Place {
+    index_t b, r, i;
+    int k;
+  };
+  /// What is read there, as it is in memory.
+  struct Piece {
+    Vector<T, N> up, added;
+    Vector<TX, N> in, before;
+  };
+
   SRA_DEVICE void operator()() const {
     const index_t size = groups * norm_sums * D, b = arch::block() / chunks, first = arch::block() % chunks * rows_each,
                   last = first + rows_each < S::sample_rows ? first + rows_each : S::sample_rows;
-    const int warp = arch::thread() / arch::warp_size, lane = arch::thread() % arch::warp_size;
+    const int team = arch::thread() / Team::threads;
+    W* const room = reinterpret_cast<W*>(arch::shared_memory());
     W* const result = partial + arch::block() * size;
-    W* const all = norm_sums_shared(size) ? reinterpret_cast<W*>(arch::shared_memory()) : result;
-    W* const mine = all + warp * size;
-    for (index_t i = lane; i < size; i += arch::warp_size) mine[i] = 0;
-    arch::warp_barrier();
-    for (index_t r = first + warp; r < last; r += Warps) row(b, r, mine);
+    W* const all = norm_sums_shared(size) ? room + Teams * Team::room : result;
+    Columns mine{};
+    begin(mine, b, all + team * size);
+    int turn = 0;
+    for (index_t r = first; r < last; r += Teams * Team::rows, ++turn)
+      rows(mine, {b, r + team * Team::rows, 0, 0}, last, room + team * Team::room, turn);
+    if constexpr (!grouped)
+      for_columns([&](int k, index_t i) {
+        for (int kind = 0; kind < norm_sums; ++kind) store(mine.memory + kind * D + i, mine.sums[kind][k]);
+      });
     if (all == result) return;
     arch::barrier();
     for (index_t i = arch::thread(); i < size; i += threads) {
       W sum = all[i];
-      for (int w = 1; w < Warps; ++w) sum += all[w * size + i];
+      for (int t = 1; t < Teams; ++t) sum += all[t * size + i];
       result[i] = sum;
     }
   }
 
-  SRA_DEVICE void row(index_t b, index_t r, W* sums) const {
-    const index_t row = b * S::sample_rows + r;
-    const W mean = stats[2 * row], rstd = stats[2 * row + 1];
-    if constexpr (Scale::broadcast == Broadcast::grouped) sums += scale.group.row(b, 0)[r] * norm_sums * D;
-    const T* const up = dy.row(b, r);
-    const TX* const in = x.row(b, r);
-    Up ups;
-    In ins;
-    W a = 0, c = 0;
+  /// Calls f(k, i) for this thread's pieces k, which begin at columns i.
+  template <class F>
+  static SRA_DEVICE void for_columns(const F& f) {
     SRA_UNROLL
-    for (int k = 0; k < Up::each; ++k) {
-      const index_t i = Up::column(k);
-      if (i < 0) continue;
-      W u[N], v[N], factor[N], product[N];
-      ups.read(u, k, up, i);
-      ins.read(v, k, in, i);
-      load_leaf(factor, scale, b, r, i);
+    for (int k = 0; k < Team::each; ++k)
+      if (const index_t i = Team::column(k); i >= 0) f(k, i);
+  }
+
+  SRA_DEVICE void begin(Columns& mine, index_t b, W* memory) const {
+    mine.memory = memory;
+    for_columns([&](int k, index_t i) {
+      if constexpr (grouped) {
+        for (index_t g = 0; g < groups * norm_sums; ++g)
+          for (int j = 0; j < N; ++j) memory[g * D + i + j] = 0;
+      } else {
+        load_leaf(mine.factor[k], scale, b, 0, i);
+        for (int j = 0; j < N; ++j) mine.factor[k][j] += one;
+      }
+    });
+  }
+
+  /// The team's rows from `from` on.
+  SRA_DEVICE void rows(Columns& mine, Place from, index_t last, W* room, int turn) const {
+    constexpr int pieces = Team::rows * Team::each;
+    const auto for_pieces = [&](const auto& f) {
+      SRA_UNROLL
+      for (int p = 0; p < pieces; ++p) {
+        const Place at{from.b, from.r + p / Team::each, Team::column(p % Team::each), p % Team::each};
+        if (at.r < last && at.i >= 0) f(p, p / Team::each, at);
+      }
+    };
+    Piece piece[pieces] = {};
+    Vector<W, 2> stat[Team::rows] = {};
+    W total[Team::totals] = {};
+    for_pieces([&](int p, int row, Place at) {
+      stat[row] = fetch<2>(stats + 2 * (at.b * S::sample_rows + at.r));
+      read(piece[p], at);
+    });
+    for_pieces([&](int p, int row, Place at) {
+      W up[N], dn[N], n[N];
+      normalised(up, dn, n, piece[p], stat[row], mine, at);
       for (int j = 0; j < N; ++j) {
-        const W n = (v[j] - mean) * rstd, dn = u[j] * (one + factor[j]);
-        product[j] = u[j] * n;
-        a += dn;
-        c += dn * n;
+        total[2 * row] += dn[j];
+        total[2 * row + 1] += dn[j] * n[j];
       }
-      accumulate(sums + i, u);
-      accumulate(sums + D + i, product);
-    }
-    a = warp_sum(a) / W(D);
-    c = warp_sum(c) / W(D);
+      add(mine, 0, at, up);
+      for (int j = 0; j < N; ++j) up[j] *= n[j];
+      add(mine, 1, at, up);
+    });
+    Team::sum(total, room, turn);
+    for (W& mean : total) mean *= W(1) / W(D);
     if (!dx) return;
-    SRA_UNROLL
-    for (int k = 0; k < Up::each; ++k) {
-      const index_t i = Up::column(k);
-      if (i < 0) continue;
-      W u[N], v[N], factor[N], d[N];
-      ups.again(u, k, up, i);
-      ins.again(v, k, in, i);
-      load_leaf(factor, scale, b, r, i);
-      for (int j = 0; j < N; ++j) d[j] = rstd * (u[j] * (one + factor[j]) - a - (v[j] - mean) * rstd * c);
-      if (dx.mode == GradMode::accumulate) {
-        W before[N];
-        load(before, dx.to.row(b, r) + i);
-        for (int j = 0; j < N; ++j) d[j] += before[j];
-      }
-      store(dx.to.row(b, r) + i, d);
-      if (branch.y.data) pull_branch(b, r, i, d, sums);
+    from.r = arch::computed_late(static_cast<int>(from.r));  // addresses are made again, not kept
+    for_pieces([&](int p, int row, Place at) {
+      W up[N], dn[N], n[N];
+      normalised(up, dn, n, piece[p], stat[row], mine, at);
+      const W a = total[2 * row], c = total[2 * row + 1], rstd = stat[row].x[1];
+      for (int j = 0; j < N; ++j) dn[j] = rstd * (dn[j] - a - n[j] * c);
+      write(mine, at, piece[p], dn);
+    });
+  }
+
+  SRA_DEVICE void read(Piece& to, Place at) const {
+    to.up = fetch<N>(dy.row(at.b, at.r) + at.i);
+    to.in = fetch<N>(x.row(at.b, at.r) + at.i);
+    if (dx.mode == GradMode::accumulate) to.before = fetch<N>(dx.to.row(at.b, at.r) + at.i);
+    if (branch.y.data) to.added = fetch<N>(branch.y.row(at.b, at.r) + at.i);
+  }
+
+  SRA_DEVICE void normalised(W (&up)[N], W (&dn)[N], W (&n)[N], const Piece& piece, const Vector<W, 2>& stat,
+                             const Columns& mine, Place at) const {
+    widen(up, piece.up);
+    widen(n, piece.in);
+    if constexpr (grouped) load_leaf(dn, scale, at.b, at.r, at.i);
+    for (int j = 0; j < N; ++j) {
+      n[j] = (n[j] - stat.x[0]) * stat.x[1];
+      dn[j] = up[j] * (grouped ? one + dn[j] : mine.factor[at.k][j]);
     }
   }
 
-  /// From all of dx, as it was stored.
-  SRA_DEVICE void pull_branch(index_t b, index_t r, index_t i, W (&d)[N], W* sums) const {
+  SRA_DEVICE void add(Columns& mine, int kind, Place at, const W (&value)[N]) const {
+    if constexpr (grouped)
+      accumulate(mine.memory + (scale.group.row(at.b, 0)[at.r] * norm_sums + kind) * D + at.i, value);
+    else
+      for (int j = 0; j < N; ++j) mine.sums[kind][at.k][j] += value[j];
+  }
+
+  /// dx, and from all of it, as it was rounded, the gradients of branch and gate.
+  SRA_DEVICE void write(Columns& mine, Place at, const Piece& piece, W (&d)[N]) const {
+    if (dx.mode == GradMode::accumulate) {
+      W before[N];
+      widen(before, piece.before);
+      for (int j = 0; j < N; ++j) d[j] += before[j];
+    }
+    store(dx.to.row(at.b, at.r) + at.i, d);
+    if (!branch.y.data) return;
     W gate[N], added[N];
-    load_leaf(gate, branch.gate, b, r, i);
-    load(added, branch.y.row(b, r) + i);
-    for (int j = 0; j < N; ++j) d[j] = number_cast<W>(number_cast<TX>(d[j]));
+    widen(d, rounded<TX>(d));
+    widen(added, piece.added);
+    load_leaf(gate, branch.gate, at.b, at.r, at.i);
     for (int j = 0; j < N; ++j) gate[j] *= d[j];
     for (int j = 0; j < N; ++j) added[j] *= d[j];
-    accumulate(sums + 2 * D + i, added);
-    if (dbranch) put(dbranch.to.row(b, r) + i, gate, dbranch.mode == GradMode::accumulate);
+    add(mine, 2, at, added);
+    if (dbranch) put(dbranch.to.row(at.b, at.r) + at.i, gate, dbranch.mode == GradMode::accumulate);
   }
 };
 
@@ -292,11 +358,10 @@ void norm_backward(C& context, View<const T, S> dy, const W* stats, View<TX, S> 
   constexpr index_t D = S::width,
                     groups = Scale::broadcast == Broadcast::grouped ? decltype(dscale.to)::shape_type::sample_rows : 1,
                     sums = groups * detail::norm_sums * D;
-  constexpr int warps = detail::norm_warps(sums);
-  constexpr index_t wanted = 264,
-                    most = (S::sample_rows + warps - 1) / warps;  // blocks that fill a large device twice over
+  constexpr index_t wanted = 528, least = 16;  // blocks: four on each of 132 multiprocessors; rows of one
   const index_t samples = x.shape.samples(),
-                chunks = std::clamp<index_t>(wanted / std::max<index_t>(1, samples), 1, most),
+                chunks = std::clamp<index_t>(wanted / std::max<index_t>(1, samples), 1,
+                                             (S::sample_rows + least - 1) / least),
                 rows_each = (S::sample_rows + chunks - 1) / chunks, blocks = samples * chunks;
   const Arena::Mark before = context.workspace().activations.mark();
   W* partial = context.template take<W>(std::max<index_t>(1, blocks) * sums);
@@ -305,9 +370,12 @@ void norm_backward(C& context, View<const T, S> dy, const W* stats, View<TX, S> 
   launch(context, "norm_backward", {bytes * double(x.shape.size()), 0}, [&](Cuda& cuda) {
     with_vectors<8, S>(
         [&]<int N>() {
-          using Kernel = detail::NormBackward<N, warps, T, TX, S, W, Scale, DX>;
+          using Team = detail::RowTeam<N, D>;
+          constexpr int teams = detail::norm_teams(Team::threads, sums);
+          constexpr index_t shared = teams * (Team::room + (detail::norm_sums_shared(sums) ? sums : 0));
+          using Kernel = detail::NormBackward<N, teams, T, TX, S, W, Scale, DX>;
           arch::launch_kernel(
-              cuda.stream(), blocks, detail::norm_sums_shared(sums) ? warps * sums * sizeof(W) : 0,
+              cuda.stream(), blocks, static_cast<std::size_t>(shared) * sizeof(W),
               Kernel{dy, stats, x, scale, one, dx, branch, dbranch, partial, groups, chunks, rows_each});
         },
         dy, x, scale, dx, branch, dbranch);

@@ -23,6 +23,7 @@ SRA_DEVICE void load_leaves(W (&in)[sizeof...(L)][N], const Pack<L...>& leaves, 
   (std::index_sequence_for<L...>{});
 }
 
+/// In bf16 2 bytes an element for every operand of its shape and 2 written; a thread has 16 bytes of each operand in flight.
 template <int N, class Tree, class T, class S, class... L>
 struct PointwiseForward {
   View<T, S> y;
@@ -82,7 +83,7 @@ SRA_FN constexpr Sum sum_of() {
     return Sum::columns;
 }
 
-/// Gradients that are written element by element.
+/// Gradients that are written element by element.  Reads dy and those operands that they depend on, in vectors of 16 bytes.
 template <int N, class Tree, class S, class Dy, class Leaves, class Grads>
 struct PointwiseEach;
 template <int N, class Tree, class S, class Dy, class... L, class... G>
@@ -116,7 +117,7 @@ struct PointwiseEach<N, Tree, S, Dy, Pack<L...>, Pack<G...>> {
 };
 
 /// The gradient of one leaf that is a sum, over `inner` rows and columns that a block goes through in a fixed order:
-/// thread t of a row's N-column piece adds up rows first + slice, first + slice + slices, …
+/// thread t of a row's N-column piece adds up rows first + slice, first + slice + slices, …  Reads dy and the operands.
 template <int N, std::size_t I, class Tree, class S, class Dy, class Leaves, class G>
 struct PointwiseSum;
 template <int N, std::size_t I, class Tree, class S, class Dy, class... L, class G>
@@ -281,7 +282,7 @@ void pull_sum(C& context, S shape, Dy dy, double scale, const Pack<L...>& leaves
                          pulled_bytes<Tree>(leaves, [](int leaf) { return leaf == static_cast<int>(I); });
     launch(context, "pointwise_sums", {bytes, 0}, [&](Cuda& cuda) {
       leaves.apply([&](const auto&... leaf) {
-        with_vectors<4, S>(
+        with_vectors<8, S>(
             [&]<int N>() {
               using Kernel = PointwiseSum<N, I, Tree, S, Dy, Pack<L...>, G>;
               const index_t blocks = sum == Sum::columns ? samples * chunks * Kernel::column_blocks

@@ -80,7 +80,7 @@ struct SumTokens<Tree, W, S, T, R, Pack<L...>> {
 template <class Tree, ContextOn<Cuda> C, class T, class R, class S, class... L>
   requires(R::rank == 1)
 void reduce_forward(C& context, View<T, R> y, S shape, double scale, Pack<L...> leaves) {
-  constexpr index_t wanted = 264, least = 2048;  // blocks; numbers of a part
+  constexpr index_t wanted = 1056, least = 2048;  // blocks: eight on each of 132 multiprocessors; numbers of a part
   const index_t samples = shape.samples(), results = y.shape.rows();
   const index_t parts =
       std::clamp<index_t>(wanted / std::max<index_t>(1, samples), 1, std::max<index_t>(1, S::sample_size() / least));

@@ -274,6 +274,15 @@ auto evaluate(const Expr<Tree, L...>& e) {
   });
 }
 
+/// y = e, in memory that is there, where nothing is recorded.
+template <Variable Y, class Tree, class... L>
+void assign(Y y, const Expr<Tree, L...>& e) {
+  static_assert(!Y::context_type::recording, "assign: the destination must come from a Detached context");
+  using Out = typename Y::shape;
+  e.leaves.apply(
+      [&](auto... leaf) { pointwise_forward<Tree>(y.context(), y.value, pack(detail::leaf_view<Out>(leaf)...)); });
+}
+
 /// Evaluates into the shape that all operands follow, of the context's type for tokens, else wide.
 template <class Tree, class... L>
 auto eval(const Expr<Tree, L...>& e) {

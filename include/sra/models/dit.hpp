@@ -91,10 +91,34 @@ struct SiT {
   }
 
   /// Runs the blocks 1 … last.  @param x [B, T, D]  @param s [B, D] from condition()
-  /// @param on_block called as on_block(i, x) after block i, 1-based: the residual stream as it is, no norm
+  /// @param on_block called as on_block(i, x) when block i's result x is there, 1-based: the residual stream as it is, no norm
   /// @return [B, T, D]
   template <Variable X, Variable S, class OnBlock>
   X run(X x, S s, int last, OnBlock&& on_block) const {
+    const X y = run_open(x, s, last, on_block).value();
+    on_block(last, y);
+    return y;
+  }
+
+  /// The whole model.  @param x [B, H, W, C]  @param t [B], 1 = pure noise  @param y condition  @param on_block as in run
+  /// @return [B, H, W, C'], C' = C, or 2 C with learn_sigma: the velocity
+  template <Variable X, class W, class OnBlock>
+  auto operator()(X x, View<const W, Shape<dynamic>> t, typename Condition::View y, OnBlock&& on_block) const {
+    const auto s = condition(x.context(), t, y);                   // [B, D]
+    const auto tokens = run_open(embed(x), s, C.depth, on_block);  // [B, T, D]
+    const auto patches = final_layer(tokens, s, [&](auto input) { on_block(C.depth, input); });
+    return unpatchify<C.patch, PatchOrder::channels_last, C.height, C.width>(patches);
+  }
+  template <Variable X, class W>
+  auto operator()(X x, View<const W, Shape<dynamic>> t, typename Condition::View y) const {
+    return (*this)(x, t, y, [](int, const auto&) {});
+  }
+
+ private:
+  /// As run, but the last block's sum is left to who reads it, and its on_block too.  Where nothing is recorded every block
+  /// closes its sum.
+  template <Variable X, Variable S, class OnBlock>
+  OpenSum<X> run_open(X x, S s, int last, OnBlock&& on_block) const {
     auto& c = x.context();
     const Linear<C.hidden, 6 * C.hidden, init::Zero>& first = blocks[0].modulation;
     const index_t stride = C.depth > 1 ? blocks[C.depth > 1].modulation.weight.offset - first.weight.offset : 0;
@@ -105,31 +129,24 @@ struct SiT {
     detail::NormView<X> norms;
     if constexpr (X::context_type::recording && Block::remakes_norms)
       norms = c.template tensor<typename X::context_type::type>(x.value.shape);
+    OpenSum<X> stream(x);
     for (int i = 0; i < last; ++i) {
       const Block& block = blocks[static_cast<std::size_t>(i)];
-      if constexpr (X::context_type::recording && C.recompute == Recompute::block)
-        x = checkpoint(block, x, m[i]);  // [B, T, D]
-      else
-        x = keep(turns[i % 2], [&] { return block(x, m[i], NoMask{}, norms); });  // [B, T, D]
-      on_block(i + 1, x);
+      X input = stream.x;  // [B, T, D]
+      if constexpr (!X::context_type::recording) {
+        stream = closed(block, input, m[i], turns[i % 2]);
+      } else if constexpr (C.recompute == Recompute::block) {
+        stream = checkpoint(block, input, m[i]);
+      } else {
+        const auto result = block(stream, m[i], NoMask{}, norms);
+        input = result.input;
+        stream = result.output;
+      }
+      if (i > 0) on_block(i, input);
     }
-    return x;
+    return stream;
   }
 
-  /// The whole model.  @param x [B, H, W, C]  @param t [B], 1 = pure noise  @param y condition  @param on_block as in run
-  /// @return [B, H, W, C'], C' = C, or 2 C with learn_sigma: the velocity
-  template <Variable X, class W, class OnBlock>
-  auto operator()(X x, View<const W, Shape<dynamic>> t, typename Condition::View y, OnBlock&& on_block) const {
-    const auto s = condition(x.context(), t, y);              // [B, D]
-    const auto tokens = run(embed(x), s, C.depth, on_block);  // [B, T, D]
-    return unpatchify<C.patch, PatchOrder::channels_last, C.height, C.width>(final_layer(tokens, s));
-  }
-  template <Variable X, class W>
-  auto operator()(X x, View<const W, Shape<dynamic>> t, typename Condition::View y) const {
-    return (*this)(x, t, y, [](int, const auto&) {});
-  }
-
- private:
   /// Where a block's result goes when nothing is recorded: then all else of the block is given back at once.
   template <Variable X>
   static X kept_between(X x) {
@@ -138,17 +155,13 @@ struct SiT {
     else
       return x.like();
   }
-  template <Variable X, class Block_>
-  static X keep(X to, Block_ block) {
-    if constexpr (X::context_type::recording) {
-      return block();
-    } else {
-      Arena& stack = to.context().workspace().activations;
-      const Arena::Mark before = stack.mark();
-      copy(to.context(), to.value, block().value);
-      stack.pop(before);
-      return to;
-    }
+  template <Variable X, Variable M>
+  static X closed(const Block& block, X x, M m, X to) {
+    Arena& stack = to.context().workspace().activations;
+    const Arena::Mark before = stack.mark();
+    block(OpenSum<X>(x), m).output.close(to);
+    stack.pop(before);
+    return to;
   }
 };
 

@@ -10,6 +10,13 @@
 
 namespace sra {
 
+/// What a block makes of an open sum.
+template <Variable X>
+struct BlockResult {
+  X input;            ///< the sum that the block has closed  [B, T, D]
+  OpenSum<X> output;  ///< open again
+};
+
 /// DiT block with adaLN-Zero conditioning.  DiT, arXiv:2212.09748, figure 3.
 /// @tparam Again what the block makes again for its gradients; Recompute::block is not its own affair, see checkpoint
 template <int Hidden, int Heads, int MlpRatio, bool QkNorm = false, Recompute Again = Recompute::none>
@@ -33,11 +40,17 @@ struct DiTBlock {
   /// @return [B, T, D]
   template <Variable X, Variable M, class Mask = NoMask>
   X operator()(X x, M m, Mask mask = {}, detail::NormView<X> norms = {}) const {
+    return (*this)(OpenSum<X>(x), m, mask, norms).output.value();
+  }
+
+  /// The same between blocks, each of which leaves the sum at its end to the first norm of the next.
+  template <Variable X, Variable M, class Mask = NoMask>
+  BlockResult<X> operator()(const OpenSum<X>& stream, M m, Mask mask = {}, detail::NormView<X> norms = {}) const {
     static_assert(X::shape::width == Hidden, "DiTBlock<Hidden, ...>: the width of the tokens must equal Hidden");
     if constexpr (X::context_type::recording && !remakes_norms) norms = {};   // both norms are kept
     const auto [shift1, scale1, gate1, shift2, scale2, gate2] = split<6>(m);  // each [B, D]
 
-    const auto n1 = modulated_norm(x, shift1, scale1, norm_eps, norms);
+    const auto [x, n1] = modulated_norm(stream, shift1, scale1, norm_eps, norms);
     const auto y1 = attention(n1, mask);
     if constexpr (remakes_norms) remake_norm(n1, x, shift1, scale1, norm_eps);
 
@@ -45,7 +58,7 @@ struct DiTBlock {
     const auto y2 = mlp.template operator()<Again == Recompute::norm_gelu>(n2);
     if constexpr (remakes_norms) remake_norm(n2, sum, shift2, scale2, norm_eps);
 
-    return sum + gate2 * y2;
+    return BlockResult<X>{x, {sum, gate2, y2}};
   }
 
  private:

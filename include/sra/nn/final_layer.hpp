@@ -22,8 +22,16 @@ struct FinalLayer {
   /// @param x [B, T, D]  @param s [B, D] silu of the condition  @return [B, T, Out]
   template <Variable X, Variable S>
   auto operator()(X x, S s) const {
-    auto [shift, scale] = split<2>(modulation(s));   // each [B, D]
-    return linear(modulated_norm(x, shift, scale));  // [B, T, Out]
+    return (*this)(OpenSum<X>(x), s, [](X) {});
+  }
+
+  /// The same for a stream whose last sum is left to the norm; on_input is called with it.
+  template <Variable X, Variable S, class OnInput>
+  auto operator()(const OpenSum<X>& stream, S s, OnInput&& on_input) const {
+    const auto [shift, scale] = split<2>(modulation(s));       // each [B, D]
+    const auto [x, n] = modulated_norm(stream, shift, scale);  // [B, T, D]
+    on_input(x);
+    return linear(n);  // [B, T, Out]
   }
 };
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <sra/autograd/var.hpp>
-#include <sra/expr/leaf.hpp>
+#include <sra/expr/pointwise.hpp>
 
 namespace sra {
 
@@ -112,6 +112,37 @@ auto residual_modulated_norm(X x, S gate, Y branch, S shift, S scale, float eps 
     if (x.slot && !hand_over(sum, x)) deposit(c, x.grad(), dsum);
   });
   return ResidualNorm<X, Y>{sum, y};
+}
+
+/// A residual stream whose last sum its next reader makes: x + gate · branch, or x alone.
+template <Variable X>
+struct OpenSum {
+  using context_type = typename X::context_type;
+  using Gate = Var<typename context_type::wide, Shape<dynamic, X::shape::width>, context_type>;
+  using Branch = Var<element_t<context_type, typename X::shape>, typename X::shape, context_type>;
+
+  X x;
+  Gate gate;      ///< [B, D]
+  Branch branch;  ///< [B, T, D], or without memory: nothing is added
+
+  OpenSum(X closed) : x(closed), gate(x.context(), {}, nullptr), branch(x.context(), {}, nullptr) {}
+  OpenSum(X to, Gate factor, Branch added) : x(to), gate(factor), branch(added) {}
+
+  /// The sum, by a pass of its own.  @return [B, T, D]
+  X value() const {
+    if (!branch.value.data) return x;
+    return x + gate * branch;
+  }
+  /// The same of a sum that is open, in memory that is there.  Records nothing.
+  void close(X to) const { assign(to, x + gate * branch); }
+};
+
+/// The sum and its norm: residual_modulated_norm, or modulated_norm if there is nothing to add.
+template <Variable X, LeafLike S>
+auto modulated_norm(const OpenSum<X>& stream, S shift, S scale, float eps = 1e-6f, detail::NormView<X> into = {}) {
+  if (stream.branch.value.data)
+    return residual_modulated_norm(stream.x, stream.gate, stream.branch, shift, scale, eps, into);
+  return ResidualNorm<X, typename OpenSum<X>::Branch>{stream.x, modulated_norm(stream.x, shift, scale, eps, into)};
 }
 
 /// y = (x − mean) · rstd · weight + bias over the last extent, biased variance.   Ba et al. 2016, arXiv:1607.06450.
