@@ -6,6 +6,7 @@
 #include <sra/alignment/sra_loss.hpp>
 #include <sra/autograd/checkpoint.hpp>
 #include <sra/cpu/attention_launch.hpp>
+#include <sra/cpu/cross_entropy.hpp>
 #include <sra/cpu/distance.hpp>
 #include <sra/cpu/draw.hpp>
 #include <sra/cpu/embedding.hpp>
@@ -26,6 +27,7 @@
 #include <sra/io/safetensors.hpp>
 #include <sra/models/dit.hpp>
 #include <sra/ops/concat.hpp>
+#include <sra/ops/cross_entropy.hpp>
 #include <sra/ops/matmul.hpp>
 #include <sra/ops/normalize.hpp>
 #include <sra/ops/slice.hpp>
