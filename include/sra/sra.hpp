@@ -22,6 +22,7 @@
 #include <sra/cpu/update.hpp>
 #include <sra/data/prefetch.hpp>
 #include <sra/data/shapes.hpp>
+#include <sra/diffusion/embedder.hpp>
 #include <sra/io/grid.hpp>
 #include <sra/io/npy.hpp>
 #include <sra/io/safetensors.hpp>
