@@ -6,6 +6,7 @@
 #include <sra/alignment/sra_loss.hpp>
 #include <sra/autograd/checkpoint.hpp>
 #include <sra/cpu/attention_launch.hpp>
+#include <sra/cpu/cross_entropy.hpp>
 #include <sra/cpu/distance.hpp>
 #include <sra/cpu/draw.hpp>
 #include <sra/cpu/embedding.hpp>
@@ -23,12 +24,14 @@
 #include <sra/cpu/update.hpp>
 #include <sra/data/prefetch.hpp>
 #include <sra/data/shapes.hpp>
+#include <sra/diffusion/embedder.hpp>
 #include <sra/io/grid.hpp>
 #include <sra/io/json_tree.hpp>
 #include <sra/io/npy.hpp>
 #include <sra/io/safetensors.hpp>
 #include <sra/models/dit.hpp>
 #include <sra/ops/concat.hpp>
+#include <sra/ops/cross_entropy.hpp>
 #include <sra/ops/matmul.hpp>
 #include <sra/ops/normalize.hpp>
 #include <sra/ops/slice.hpp>

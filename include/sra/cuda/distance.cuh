@@ -66,7 +66,7 @@ struct CosinesOfRows {
 /// has eight of them in flight.  Reads 2: 4 bytes an element in bf16.
 template <int N, class W, class A, class B, class S>
 struct CosinesOfColumns {
-  static constexpr int resident = 3;  // registers for all that is to be in flight
+  static constexpr int blocks_together = 3;  // registers for all that is to be in flight
   W *stats, *cosines;
   View<A, S> a;
   View<B, S> b;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <sra/cuda/attention.cuh>
+#include <sra/cuda/cross_entropy.cuh>
 #include <sra/cuda/distance.cuh>
 #include <sra/cuda/draw.cuh>
 #include <sra/cuda/embedding.cuh>
