@@ -69,10 +69,8 @@ struct Network {
     f("norm", self.norm);
     f("head", self.head);
   }
-  template <class W>
-  void initialise(W* values, std::string_view name, std::uint64_t seed) const {
-    const sra::Rng rng(seed, sra::Purpose::initialise, 1, sra::init::name_key(name));
-    sra::init::Normal02::fill(values + place.offset, decltype(place)::size, 1, 1, rng);
+  void initialise(const auto& values, std::string_view name, std::uint64_t seed) const {
+    values.fill(place, sra::init::Normal02::rule(1, 1, {seed, sra::Purpose::initialise, 1, sra::init::name_key(name)}));
   }
   /// @param patches [B, T, P P]  @return [B, classes and none]
   template <sra::Variable X>

@@ -86,4 +86,15 @@ class Values {
   W* to_;
 };
 
+/// Lets a module set its own parameters, if it has any to set: calls its initialise(values, name, seed).
+template <class M, Context C>
+void call_initialise(const M& m, const Values<C>& values, std::string_view name, std::uint64_t seed) {
+  if constexpr (requires { m.initialise(values, name, seed); })
+    m.initialise(values, name, seed);
+  else
+    static_assert(
+        !requires { m.initialise(static_cast<typename C::wide*>(nullptr), name, seed); },
+        "initialise: a module takes initialise(const auto& values, name, seed) and calls values.fill()");
+}
+
 }  // namespace sra::init

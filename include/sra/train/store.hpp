@@ -31,8 +31,8 @@ struct Trained {
     std::remove_cvref_t<decltype(self.extra)>::visit(self.extra, f);
   }
   void initialise(const auto& values, std::string_view name, std::uint64_t seed) const {
-    if constexpr (requires { model.initialise(values, name, seed); }) model.initialise(values, name, seed);
-    if constexpr (requires { extra.initialise(values, name, seed); }) extra.initialise(values, name, seed);
+    init::call_initialise(model, values, name, seed);
+    init::call_initialise(extra, values, name, seed);
   }
 };
 
@@ -177,9 +177,8 @@ class Store {
     Workspace<B> workspace(backend_);
     Detached<B, W> context(workspace, {});
     const init::Values values(context, master());
-    for_each_module(module_, [&](const std::string& name, const auto& m) {
-      if constexpr (requires { m.initialise(values, name, seed); }) m.initialise(values, name, seed);
-    });
+    for_each_module(module_,
+                    [&](const std::string& name, const auto& m) { init::call_initialise(m, values, name, seed); });
     for (int i = 0; i < emas(); ++i) round_values<W>(backend_, ema(i), master(), size_);
     invalidate();
   }
