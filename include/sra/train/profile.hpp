@@ -124,7 +124,7 @@ Profile profile_of(const KernelTimes<B>& times, double seconds, const Limits& li
     k.calls += calls;
     k.bytes += calls * key.bytes;
     k.flops += calls * key.flops;
-    k.limit += calls * limits.seconds({key.bytes, key.flops});
+    k.limit += calls * limits.seconds(Cost{key.bytes, key.flops});
   }
   Profile profile{times.passes(), seconds / n, limits, {}};
   for (auto& [name, kernel] : kernels) {

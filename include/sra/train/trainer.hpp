@@ -70,7 +70,7 @@ class Trainer {
         backend_(backend_options(options_)),
         engine_(backend_, options_.align, options_.objective, static_cast<int>(options_.ema.size())) {
     update_settings_ = {0, options_.adamw, options_.clip, options_.ema, options_.ema_warmup};
-    freeze_parameters();
+    if (!options_.frozen.empty()) engine_.freeze(matching(options_.frozen, engine_.store().parameters()));
     if constexpr (trains) {
       if (!options_.quiet) std::fprintf(stderr, "%s\n", memory_plan().text().c_str());
       with_memory_advice<Model>(engine_, options_.batch, options_.accumulate, [&] { engine_.store().allocate(); });
@@ -322,10 +322,6 @@ class Trainer {
   static std::vector<std::filesystem::path> checkpoints_of(const Options& o) {
     if (o.run.empty()) return {};
     return checkpoints_in(std::filesystem::path(o.run) / "checkpoints");
-  }
-
-  void freeze_parameters() {
-    if (!options_.frozen.empty()) engine_.freeze(matching(options_.frozen, engine_.store().parameters()));
   }
 
   void check_micro_batch(const MicroBatch<Model>& micro, index_t k) const {
