@@ -80,11 +80,12 @@ class ProductView {
     Block::current()->publish();
   }
   /// 16 bytes of an operand.  @throws Error if they are not of the block, or have not been published
-  const std::byte* look_at(std::uint32_t address) {
+  /// @param first whether no other thread of the warpgroup reads them for the same product earlier: one is watched
+  const std::byte* look_at(std::uint32_t address, bool first) {
     const std::size_t at = address - first_address;
     if (address < first_address || at + piece > seen_.size())
       throw Error("a product of a warpgroup: a descriptor leads out of the block's shared memory");
-    Block::current()->watch_product(memory_ + at, 1);
+    if (first) Block::current()->watch_product(memory_ + at, 1);
     const Unwatched unwatched;
     if (std::memcmp(&seen_[at], memory_ + at, piece) != 0)
       throw Error("a product of a warpgroup: shared memory was written and not published to products");
@@ -194,15 +195,16 @@ class Products {
     auto& view = Block::current()->common_attachment<ProductView>();
     const int thread = Block::current()->thread() % 128, row = thread / 32 * 16 + thread % 32 / 4;
     for (int half = 0; half < 2; ++half)
-      p.shared_left.read(p.left[half], row + 8 * half, [&](std::uint32_t at) { return view.look_at(at); });
+      p.shared_left.read(p.left[half], row + 8 * half,
+                         [&](std::uint32_t at) { return view.look_at(at, thread % 4 == 0); });
   }
   static void multiply(const Product& p, std::vector<float>& d) {
     auto& view = Block::current()->common_attachment<ProductView>();
-    const int first = Block::current()->thread() % 4 * 2;
+    const int thread = Block::current()->thread() % 128, first = thread % 4 * 2;
     for (int n = 0; n < p.columns; n += 8)
       for (int i = 0; i < 2; ++i) {
         float right[16];
-        p.right.read(right, n + first + i, [&](std::uint32_t at) { return view.look_at(at); });
+        p.right.read(right, n + first + i, [&](std::uint32_t at) { return view.look_at(at, thread < 4); });
         for (int half = 0; half < 2; ++half) {
           float& sum = d[static_cast<std::size_t>(n / 2 + 2 * half + i)];
           if (!p.accumulate) sum = 0;
