@@ -108,8 +108,8 @@ struct Classes {
     static constexpr void visit(auto& self, auto&& f) { f("embedding_table.weight", self.weight); }
 
     template <class W>
-    void initialise(W* values, std::string_view name, std::uint64_t seed) const {
-      const Rng rng(seed, Purpose::initialise, 0, init::name_key(name));
+    void initialise(W* values, std::string_view module, std::uint64_t seed) const {
+      const Rng rng(seed, Purpose::initialise, 0, init::name_key(module));
       init::Normal02::fill(values + weight.offset, decltype(weight)::size, 1, 1, rng);
     }
 
