@@ -19,6 +19,7 @@ struct Layer {
   constexpr int index() const { return I; }
 };
 
+/// A layer chosen when the program runs.
 template <>
 struct Layer<dynamic_layer> {
   static constexpr int value = dynamic_layer;
@@ -27,7 +28,7 @@ struct Layer<dynamic_layer> {
 };
 Layer(int)->Layer<dynamic_layer>;
 
-/// Layer<I> or Layer{i}.
+/// `Layer<I>` or `Layer{i}`.
 template <class L>
 concept LayerLike = requires(const L& l) {
   { l.index() } -> std::convertible_to<int>;

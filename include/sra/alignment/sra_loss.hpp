@@ -23,7 +23,7 @@ constexpr int default_teacher_layer(int depth) {
 
 /// Self-Representation Alignment: the student's features after block S, through a head, follow the EMA teacher's after block T,
 /// seen closer to the data.  SRA, arXiv:2505.02831, equation 6.
-/// @tparam S, T Layer<I>, checked by the compiler, or Layer<> for numbers chosen at run time; 1 <= S <= T <= depth
+/// @tparam S, T `Layer<I>`, checked by the compiler, or `Layer<>` for numbers chosen at run time; 1 <= S <= T <= depth
 /// @tparam D the distance: Cosine, TokenCosine, SmoothL1, L1, L2 or one of yours
 template <LayerLike S, LayerLike T, Distance D = Cosine>
 struct SRALoss {

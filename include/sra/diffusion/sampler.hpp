@@ -100,7 +100,7 @@ class Sampler {
   using Draws = SamplerDraws<Model, Number>;
 
   /// @param module, weights must outlive the sampler; the module's offsets point into the weights
-  /// @param path that the model was trained on; only the sde depends on it
+  /// The path is the one that the model was trained on; only the sde depends on it.
   Sampler(B& backend, const Model& module, ParameterTable<T> weights, Path = {})
       : backend_(backend), model_(module), weights_(weights), workspace_(backend) {}
 

@@ -19,6 +19,7 @@ namespace sra::maths {
   return __builtin_bit_cast(
       float, (__builtin_bit_cast(std::uint32_t, a) & mask) | (__builtin_bit_cast(std::uint32_t, b) & ~mask));
 }
+/// The same in double.
 [[gnu::always_inline]] SRA_FN inline double select(bool condition, double a, double b) {
   const std::uint64_t mask = 0u - static_cast<std::uint64_t>(condition);
   return __builtin_bit_cast(
@@ -48,6 +49,7 @@ template <class T>
 [[gnu::always_inline]] SRA_FN inline float abs(float x) {
   return __builtin_bit_cast(float, __builtin_bit_cast(std::uint32_t, x) & 0x7fffffffu);
 }
+/// The same in double.
 [[gnu::always_inline]] SRA_FN inline double abs(double x) {
   return __builtin_bit_cast(double, __builtin_bit_cast(std::uint64_t, x) & 0x7fffffffffffffffu);
 }

@@ -87,11 +87,12 @@ inline std::vector<float> crop_and_resize(const Picture& picture, index_t height
 
 }  // namespace detail
 
+/// What may be chosen about an ImageFolder.
 struct ImageFolderOptions {
   bool flip = false;  ///< mirrors every second image, by chance
 };
 
-/// The files DIR/<class>/*.jpg, *.jpeg, *.png, in the order of their names; a class is a folder, its label the folder's
+/// The files DIR/CLASS/*.jpg, *.jpeg, *.png, in the order of their names; a class is a folder, its label the folder's
 /// place in the order of names.  Folders and files whose names begin with a dot are left out.  An image is cropped in
 /// its middle to the ratio of the sample and resized with an antialiased cubic; one of the right size is taken as it
 /// is. Values are v / 127.5 − 1.  A sample has 3 channels, or 1: 0.299 R + 0.587 G + 0.114 B. `read` throws

@@ -62,6 +62,7 @@ struct Attention {
   }
 };
 
+/// The same with norms of queries and keys.
 template <int Width, int Heads>
 struct Attention<Width, Heads, true> {
   Linear<Width, 3 * Width> qkv;

@@ -101,6 +101,7 @@ struct Classes {
     return "";
   }
 
+  /// The module that turns a condition into [B, Width].
   template <int Width>
   struct Embed {
     Param<N + 1, Width> weight;
@@ -146,6 +147,7 @@ struct Vector {
     return both;
   }
 
+  /// The module that turns a condition into [B, Width].
   template <int Width>
   struct Embed {
     Linear<K, Width, init::Normal02> proj;
@@ -173,6 +175,7 @@ struct Unconditional {
     return {};
   }
 
+  /// The module that turns a condition into [B, Width].
   template <int Width>
   struct Embed {
     static constexpr void visit(auto&, auto&&) {}

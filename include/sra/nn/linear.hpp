@@ -27,7 +27,7 @@ struct Linear {
     init::Zero::fill(values + bias.offset, Out, Out, In, rng);
   }
 
-  /// @param x [..., In]  @return [..., Out]
+  /// @param input [..., In]  @return [..., Out]
   auto operator()(const Pointwise auto& input) const {
     const auto x = eval(input);
     static_assert(decltype(x)::shape::width == In, "Linear<In, Out>: the last extent of the input must equal In");

@@ -85,6 +85,7 @@ class TrainLoop {
   };
 
   struct End {};
+  /// Runs a step for every increment.
   class Iterator {
    public:
     using iterator_category = std::input_iterator_tag;

@@ -46,7 +46,7 @@ class Cpu;
 /// Resuming compares sizes, condition, objective, alignment, batch, seed, optimizer, averages and the number of items with the
 /// run's.  Learning rate, weight schedule, number of steps and instruction set may change, and float become bf16 or bf16 float,
 /// whose checkpoints are the same; the run is then another one.
-/// @tparam Model SiT<…>  @tparam Align SRALoss<…>, NoAlignment or one of yours  @tparam B the backend
+/// @tparam Model a SiT  @tparam Align an SRALoss, NoAlignment or one of yours  @tparam B the backend
 /// @tparam T type of tokens and of weights in products: float, bf16, or double for checks
 /// @tparam Objective FlowMatching<LinearPath> or FlowMatching<CosinePath>
 template <class Model, class Align = NoAlignment, Backend B = backend::Cpu, class T = float,

@@ -23,6 +23,7 @@ using TileFunction = void (*)(index_t k, const T* a, index_t a_row, index_t a_st
 /// configured, the first two for any number of rows up to their own.
 template <class T>
 struct TileKernels {
+  /// A kernel and how many rows it takes.
   struct Tile {
     index_t rows;
     TileFunction<T> function;

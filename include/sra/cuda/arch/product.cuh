@@ -43,6 +43,7 @@ struct ProductKey {
   auto operator<=>(const ProductKey&) const = default;
 };
 
+/// The addresses of a product.
 struct ProductOperands {
   const void *a = nullptr, *b = nullptr;
   void* c = nullptr;
