@@ -1,7 +1,8 @@
 # How our own tests, examples and benchmarks are built; users of sra::sra see nothing of this.
 # SPDX-License-Identifier: MIT
 add_library(sra_warnings INTERFACE)
-target_compile_options(sra_warnings INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wconversion -Werror>)
+target_compile_options(
+  sra_warnings INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror>)
 
 # SRA_NVCC is set if programs can be compiled for a GPU.
 set(SRA_NVCC "")

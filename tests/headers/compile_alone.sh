@@ -15,4 +15,5 @@ if [[ ${compiler##*/} == nvcc ]]; then  # as far as the host compiler's input
   exit
 fi
 # -include instead of naming the header: g++ warns about #pragma once in a main file, and that cannot be turned off.
-exec "$compiler" -std=c++20 -fsyntax-only -Wall -Wextra -Wconversion -Werror "$@" -include "$header" -x c++ /dev/null
+exec "$compiler" -std=c++20 -fsyntax-only -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror \
+  "$@" -include "$header" -x c++ /dev/null

@@ -20,7 +20,7 @@ foreach(header IN LISTS headers cuda_headers)
   sra_add_static_test(headers/nvcc/${header} ${CMAKE_CURRENT_SOURCE_DIR}/headers/compile_alone.sh ${SRA_nvcc} ${header}
                       ${sra_include_flags})
 endforeach()
-if(EXISTS ${PROJECT_SOURCE_DIR}/README.md)
-  sra_add_static_test(headers/readme_program ${CMAKE_CURRENT_SOURCE_DIR}/headers/readme_program.sh ${SRA_g++}
-                      ${PROJECT_SOURCE_DIR}/README.md ${sra_include_flags})
-endif()
+foreach(compiler IN ITEMS g++ clang++)
+  sra_add_static_test(headers/${compiler}/readme_program ${CMAKE_CURRENT_SOURCE_DIR}/headers/readme_program.sh
+                      ${SRA_${compiler}} ${PROJECT_SOURCE_DIR}/README.md ${sra_include_flags})
+endforeach()

@@ -50,8 +50,8 @@ printf 'build/train runs/%s batch=2 steps=1 every=0 threads=1 weight=%s\n' none 
 if command -v parallel >"$folder/parallel"; then
   ./ablate 2
   expect "two rows in the log of jobs" test "$(awk 'NR > 1 && $7 == 0' ablation.log | wc -l)" -eq 2
-  ./ablate 2
-  expect "rows that are done not to be run again" test "$(wc -l <ablation.log)" -eq 3
+  ./ablate 2 >"$folder/again" 2>&1
+  expect "rows that are done not to be run again" test ! -s "$folder/again"
 fi
 
 # SLURM's commands, as the script needs them.

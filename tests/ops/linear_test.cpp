@@ -101,7 +101,7 @@ Results run(bool as_bank, std::vector<index_t> used, const Argument<Shape<dynami
   using W = wide_t<T>;
   L layers;
   if (frozen_layer >= 0) layers.states[static_cast<std::size_t>(2 * frozen_layer)] = frozen;
-  const auto op = [&](auto x) {
+  const auto layers_sum = [&](auto x) {
     auto& c = x.context();
     const auto bank = linear_bank(x, layers.weight(c, 0), layers.bias(c, 0), L::stride, 2, L::count);
     auto sum = make<W>(c, Shape<dynamic, Out>{x.batch()}).stop_gradient();
@@ -111,7 +111,7 @@ Results run(bool as_bank, std::vector<index_t> used, const Argument<Shape<dynami
                     : eval(sum + linear(x, layers.weight(c, i), layers.bias(c, i)) * double(i + 1));
     return sum;
   };
-  const Outcome out = Machine<T, B>().run(op, seeds, -1, input);
+  const Outcome out = Machine<T, B>().run(layers_sum, seeds, -1, input);
   Results r{out.y, out.gradients[0], {}};
   for (index_t i = 0; i < L::count; ++i)
     for (index_t k = 0; k < L::bias_at + Out; ++k) {

@@ -120,8 +120,8 @@ void each_grouping(auto check) {
 }
 
 template <class S, index_t T, index_t D>
-void with_residual(auto op, auto definition, auto check, Draw draw = {}) {
-  check(op, definition, Accuracy{.terms = double(T * D), .floor = 1}, argument<Shape<dynamic, T, D>>(2, 1, draw),
+void with_residual(auto residual, auto definition, auto check, Draw draw = {}) {
+  check(residual, definition, Accuracy{.terms = double(T * D), .floor = 1}, argument<Shape<dynamic, T, D>>(2, 1, draw),
         argument<S>(2, 2), argument<Shape<dynamic, T, D>>(2, 3), argument<S>(2, 4), argument<S>(2, 5));
 }
 void each_residual(auto check) {

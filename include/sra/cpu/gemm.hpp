@@ -302,11 +302,10 @@ struct Product {
                    load_block(other, e.bias + j, count);
                    for (index_t i = 0; i < lanes; ++i) sum[i] += other[i];
                  }
-                 if constexpr (!direct)
-                   if (add) {
-                     load_block(other, out, count);
-                     for (index_t i = 0; i < lanes; ++i) sum[i] += other[i];
-                   }
+                 if (!direct && add) {
+                   load_block(other, out, count);
+                   for (index_t i = 0; i < lanes; ++i) sum[i] += other[i];
+                 }
                  if (e.slope_at) {
                    load_block(other, e.slope_at + r * e.slope_row_stride + j, count);
                    for (index_t i = 0; i < lanes; ++i) sum[i] *= maths::gelu_slope(other[i]);

@@ -71,13 +71,13 @@ struct PlainAttentionForward : PlainAttention<T, Width, Masked> {
     if (sample >= this->samples) return;
     const index_t column = head % this->heads * Width;
     const int query = static_cast<int>(number % this->queries), lane = own_lane();
-    const HeadRows<const T> k = this->k.head(sample, column), v = this->v.head(sample, column);
+    const HeadRows<const T> k_head = this->k.head(sample, column), v_head = this->v.head(sample, column);
     const T* const q_row = this->q.head(sample, column).row(query);
     W top = -Base::infinity, sum = 0, result[Base::each] = {};
     for (int first = 0; first < this->keys; first += arch::warp_size) {
       const int key = first + lane;
       const bool seen = key < this->keys && this->sees(sample, query, key);
-      const W score = seen ? dot<Width>(q_row, k.row(key)) : -Base::infinity, before = top;
+      const W score = seen ? dot<Width>(q_row, k_head.row(key)) : -Base::infinity, before = top;
       top = std::fmax(top, score);
       for (int mask = 1; mask < arch::warp_size; mask *= 2) top = std::fmax(top, arch::exchange(top, mask));
       const W shift = top > -Base::infinity ? top * this->base : W(0);
@@ -85,7 +85,7 @@ struct PlainAttentionForward : PlainAttention<T, Width, Masked> {
       sum = sum * shrink + p;
       for (W& x : result) x *= shrink;
       for (int i = 0; i < arch::warp_size && first + i < this->keys; ++i)
-        Base::add(result, arch::from_lane(p, i), v.row(first + i));
+        Base::add(result, arch::from_lane(p, i), v_head.row(first + i));
     }
     sum = warp_sum(sum);
     Base::write(o.head(sample, column).row(query), result, sum == 0 ? W(0) : 1 / sum, GradMode::overwrite);
@@ -131,13 +131,13 @@ struct PlainKeyGradients : PlainAttentionBackward<T, Width, Masked> {
     if (sample >= this->samples) return;
     const index_t column = head % this->heads * Width;
     const int key = static_cast<int>(number % this->keys);
-    const HeadRows<const T> q = this->q.head(sample, column), dy = this->dy.head(sample, column);
+    const HeadRows<const T> q_head = this->q.head(sample, column), dy_head = this->dy.head(sample, column);
     W sum_k[Base::each] = {}, sum_v[Base::each] = {};
     for (int first = 0; first < this->queries; first += arch::warp_size) {
       const Score mine = this->score(head, first + own_lane(), key);
       for (int i = 0; i < arch::warp_size && first + i < this->queries; ++i) {
-        Base::add(sum_v, arch::from_lane(mine.p, i), dy.row(first + i));
-        Base::add(sum_k, arch::from_lane(mine.ds, i), q.row(first + i));
+        Base::add(sum_v, arch::from_lane(mine.p, i), dy_head.row(first + i));
+        Base::add(sum_k, arch::from_lane(mine.ds, i), q_head.row(first + i));
       }
     }
     Base::write(dv.rows.head(sample, column).row(key), sum_v, W(1), dv.mode);
@@ -159,12 +159,12 @@ struct PlainQueryGradient : PlainAttentionBackward<T, Width, Masked> {
     if (sample >= this->samples) return;
     const index_t column = head % this->heads * Width;
     const int query = static_cast<int>(number % this->queries);
-    const HeadRows<const T> k = this->k.head(sample, column);
+    const HeadRows<const T> k_head = this->k.head(sample, column);
     W sum[Base::each] = {};
     for (int first = 0; first < this->keys; first += arch::warp_size) {
       const Score mine = this->score(head, query, first + own_lane());
       for (int i = 0; i < arch::warp_size && first + i < this->keys; ++i)
-        Base::add(sum, arch::from_lane(mine.ds, i), k.row(first + i));
+        Base::add(sum, arch::from_lane(mine.ds, i), k_head.row(first + i));
     }
     Base::write(dq.rows.head(sample, column).row(query), sum, this->scale, dq.mode);
   }

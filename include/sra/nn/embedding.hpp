@@ -107,8 +107,8 @@ struct Classes {
 
     static constexpr void visit(auto& self, auto&& f) { f("embedding_table.weight", self.weight); }
 
-    void initialise(const auto& values, std::string_view name, std::uint64_t seed) const {
-      const Rng rng(seed, Purpose::initialise, 0, init::name_key(name));
+    void initialise(const auto& values, std::string_view module, std::uint64_t seed) const {
+      const Rng rng(seed, Purpose::initialise, 0, init::name_key(module));
       values.fill(weight, init::Normal02::rule(N + 1, Width, rng));
     }
 
