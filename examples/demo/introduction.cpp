@@ -28,6 +28,7 @@ void introduce(Runs& r) {
   say("", sra::text("block ", student_block, " of the student, through a small head, learns to say what block ",
                     teacher_block, " of its own moving"));
   say("", "average says of the same picture with less noise: no other network, no labels");
+  say("", sra::text("its weight in the loss falls from ", alignment_weight, " to 0 over the run"));
   say("machine", r.with->machine() + ", float");
   say("data",
       sra::text("Shapes: endless pictures of ten shapes, ", side, " x ", side, " pixels, any colour and place"));
@@ -46,6 +47,7 @@ void introduce(Runs& r) {
       .add("type", "float")
       .add("model", sra::summary<Model>())
       .add("align", Align{}.describe())
+      .add("align_weight_at_first", alignment_weight)
       .add("student_block", student_block)
       .add("teacher_block", teacher_block)
       .add("parameters", sra::parameter_count<Model>())

@@ -13,13 +13,16 @@ using sra::dynamic, sra::index_t, sra::Shape;
 
 inline constexpr int side = 16;
 inline constexpr sra::DiTConfig config{
-    .height = side, .width = side, .channels = 3, .patch = 2, .hidden = 64, .depth = 4, .heads = 2};
+    .height = side, .width = side, .channels = 3, .patch = 2, .hidden = 64, .depth = 4, .heads = 4};
 using Model = sra::SiT<config, sra::Classes<10>>;
 using Data = sra::Shapes<side>;
 
 inline constexpr int student_block = 1, teacher_block = 3;
 /// The student's block 1 learns to say what the teacher's block 3 says.
 using Align = sra::SRALoss<sra::Layer<student_block>, sra::Layer<teacher_block>>;
+
+/// The alignment's weight in the loss at the beginning; half a cosine later it is zero.
+inline constexpr double alignment_weight = 0.5;
 
 inline constexpr index_t picture_size = Data::Sample::size;
 

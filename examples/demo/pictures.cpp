@@ -88,16 +88,19 @@ void draw_look(const std::filesystem::path& path, Run& run, const std::vector<Pi
     append_tokens(all, colours, seen.rows() + i * tokens);
     for (const std::size_t t : times) append(all, over_time[t].values, i);
   }
-  write(path, all, 6, 3);
+  write(path, all, 6, 96 / side);
 }
 
 void draw_over_time(const std::filesystem::path& path, const std::vector<Pictures>& over_time) {
   std::vector<float> all;
   for (index_t i = 0; i < 10; ++i)
     for (const Pictures& p : over_time) append(all, p.values, i);
-  write(path, all, std::ssize(over_time), 2);
+  write(path, all, std::ssize(over_time), 64 / side);
 }
 
-void draw_samples(const std::filesystem::path& path, const Pictures& samples) { write(path, samples.values, 10, 2); }
+void draw_samples(const std::filesystem::path& path, const Pictures& samples) {
+  const auto shown = std::min<std::ptrdiff_t>(std::ssize(samples.values), 60 * picture_size);
+  write(path, {samples.values.begin(), samples.values.begin() + shown}, 10, 96 / side);
+}
 
 }  // namespace demo

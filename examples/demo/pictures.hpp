@@ -17,7 +17,7 @@ void draw_look(const std::filesystem::path& path, Run& run, const std::vector<Pi
 /// One row a class, one column a time of training.
 void draw_over_time(const std::filesystem::path& path, const std::vector<Pictures>& over_time);
 
-/// One column a class.  @param samples labels 0 … 9 in turn
+/// One column a class, six rows.  @param samples labels 0 … 9 in turn
 void draw_samples(const std::filesystem::path& path, const Pictures& samples);
 
 }  // namespace demo

@@ -16,7 +16,7 @@ namespace demo {
 /// What both runs share: the same weights, pictures and noise follow from the same seed.
 struct Settings {
   std::filesystem::path folder = "sra-demo";
-  index_t steps = 2'400, batch = 16;
+  index_t steps = 4'000, batch = 16;
   std::uint64_t seed = 0;
   int threads = 0;             ///< 0: all cores
   index_t validation = 2'048;  ///< held-out pictures

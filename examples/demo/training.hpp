@@ -23,9 +23,10 @@ class Training final : public Run {
         trainer_({.run = (s.folder / name).string(),
                   .batch = s.batch,
                   .seed = s.seed,
-                  .lr = sra::warmup_cosine(6e-3, std::min<index_t>(100, s.steps)),
+                  .lr = sra::warmup_cosine(8e-3, std::min<index_t>(100, s.steps)),
                   .adamw = {.beta2 = 0.95},
                   .ema = {0.995},
+                  .align = alignment(),
                   .objective = {.time = sra::TimeDistribution::lognormal},
                   .threads = threads_of(s),
                   .quiet = true}),
@@ -100,6 +101,12 @@ class Training final : public Run {
   }
 
  private:
+  /// Alignment helps most while features form: its weight falls to zero.
+  static Alignment alignment() {
+    Alignment align;
+    if constexpr (requires { align.weight; }) align.weight = sra::warmup_cosine(alignment_weight, 0);
+    return align;
+  }
   /// Both runs train at the same time, on half of the cores each.
   static int threads_of(const Settings& s) {
     return std::max(1, (s.threads > 0 ? s.threads : sra::Threads().size()) / 2);
