@@ -124,7 +124,8 @@ Profile profile_of(const KernelTimes<B>& times, double seconds, const Limits& li
     k.calls += calls;
     k.bytes += calls * key.bytes;
     k.flops += calls * key.flops;
-    k.limit += calls * limits.seconds(Cost{key.bytes, key.flops});
+    const Cost cost{key.bytes, key.flops};  // nvcc 13.0.88 loses a brace of it as an argument
+    k.limit += calls * limits.seconds(cost);
   }
   Profile profile{times.passes(), seconds / n, limits, {}};
   for (auto& [name, kernel] : kernels) {

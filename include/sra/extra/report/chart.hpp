@@ -119,7 +119,7 @@ class Drawing {
   }
 
   std::string axes() const {
-    const auto ys = ticks(y_.low, y_.high, std::max(2, static_cast<int>(chart_.height / 48)));
+    const auto ys = ticks(y_.low, y_.high, std::max(2, static_cast<int>(chart_.height / 40)));
     const int digits = ys.size() > 1 ? digits_for(ys[1] - ys[0], 1) : 3;
     std::string s = text("<text class=\"axis\" x=\"0\" y=\"11\">", escaped(chart_.y_label), "</text>");
     for (const double y : ys) {

@@ -59,15 +59,32 @@ inline std::vector<std::size_t> spread(std::size_t n, std::size_t most) {
   return all;
 }
 
-/// The grids that runs drew, a row a run, by time.
+/// Grids of a run, evenly spread over its time: five, or as many as fit into so many bytes, but at least the last.
+inline std::vector<Picture> samples_of(const Run& run, std::size_t bytes, PictureBudget& budget) {
+  std::vector<Picture> all, shown;
+  for (const std::size_t i : spread(run.samples.size(), 60))  // a few of many, so that they need not all be read
+    if (auto p = picture_of(run.samples[i].second, "after " + grouped(run.samples[i].first) + " updates"))
+      all.push_back(std::move(*p));
+  for (std::size_t most = 5; most > 0; --most) {
+    shown.clear();
+    std::size_t sum = 0;
+    for (const std::size_t i : spread(all.size(), most)) {
+      sum += all[i].bytes.size();
+      shown.push_back(all[i]);
+    }
+    if (sum <= bytes) break;
+  }
+  budget.omitted += static_cast<int>(std::min<std::size_t>(5, all.size()) - shown.size());
+  return shown;
+}
+
+/// The grids that runs drew, a row a run, by time; each run may take the same part of the budget.
 inline std::string samples_section(std::span<const Run> runs, PictureBudget& budget) {
   std::string all;
-  const std::size_t each = std::max<std::size_t>(2, 10 / std::max<std::size_t>(1, runs.size()));
+  const std::size_t share = budget.left / std::max<std::size_t>(1, runs.size());
   for (const Run& run : runs) {
     std::string row;
-    for (const std::size_t i : spread(run.samples.size(), std::min<std::size_t>(each, 5)))
-      if (const auto picture = picture_of(run.samples[i].second, "after " + grouped(run.samples[i].first) + " updates"))
-        row += figure_of(*picture, budget);
+    for (const Picture& picture : samples_of(run, share, budget)) row += figure_of(picture, budget);
     if (row.empty()) continue;
     if (runs.size() > 1) all += "<h3>" + escaped(run.name, 200) + "</h3>\n";
     all += "<div class=\"strip\">\n" + row + "</div>\n";
