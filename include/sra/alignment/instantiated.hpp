@@ -26,13 +26,12 @@ class Cpu;
 }
 
 /// A model's on_block without its type: what a pass over the blocks calls with each block's number and result.
-/// @tparam X Var of [B, T, D]  What is called must outlive the visitor.
+/// What is called must outlive the visitor.  @tparam X Var of [B, T, D]
 template <Variable X>
 class BlockVisitor {
  public:
   template <class F>
-  explicit BlockVisitor(F& on_block)
-      : to_(&on_block), call_([](void* to, int i, X x) { (*static_cast<F*>(to))(i, x); }) {}
+  explicit BlockVisitor(F& on_block) : to_(&on_block), call_(&call<F>) {}
 
   template <Variable Y>
   void operator()(int i, Y x) const {
@@ -41,6 +40,11 @@ class BlockVisitor {
   }
 
  private:
+  template <class F>
+  static void call(void* to, int i, X x) {
+    (*static_cast<F*>(to))(i, x);
+  }
+
   void* to_;
   void (*call_)(void*, int, X);
 };
