@@ -29,7 +29,7 @@ void introduce(Runs& r) {
                     teacher_block, " of its own moving"));
   say("", "average says of the same picture with less noise: no other network, no labels");
   say("", sra::text("its weight in the loss falls from ", alignment_weight, " to 0 over the run"));
-  say("machine", r.with->machine() + ", float");
+  say("machine", r.with->machine() + " for each run, float");
   say("data",
       sra::text("Shapes: endless pictures of ten shapes, ", side, " x ", side, " pixels, any colour and place"));
   say("model", sra::text(config.depth, " blocks of width ", config.hidden, ", ", config.tokens(), " patches, ",

@@ -71,7 +71,7 @@ void write(const std::filesystem::path& path, const std::vector<float>& values, 
 void draw_look(const std::filesystem::path& path, Run& run, const std::vector<Pictures>& over_time) {
   const Pictures real = real_pictures(200, 11);  // the basis is that of all, ten are shown
   const std::array<int, 1> student{student_block}, teacher{teacher_block};
-  const Rows seen = directions(run.features(real, {false, student_time}, student)[0]);
+  const Rows seen = directions(run.through_head(run.features(real, {false, student_time}, student)[0]));
   const Rows target = directions(run.features(real, {true, teacher_time}, teacher)[0]);
   Rows both(seen.rows() + target.rows(), seen.cols());
   both << seen, target;

@@ -10,7 +10,7 @@
 namespace demo {
 
 /// Draws what the run has learned: one row a picture; columns: the picture with noise, principal components of the student's
-/// features and of the teacher's in one basis, and samples of its class at three times of training.
+/// features behind the head and of the teacher's in one basis, and samples of its class at three times of training.
 /// @param over_time samples with labels 0 … 9 at times of training, the last is the end
 void draw_look(const std::filesystem::path& path, Run& run, const std::vector<Pictures>& over_time);
 

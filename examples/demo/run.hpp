@@ -16,7 +16,7 @@ namespace demo {
 /// What both runs share: the same weights, pictures and noise follow from the same seed.
 struct Settings {
   std::filesystem::path folder = "sra-demo";
-  index_t steps = 4'000, batch = 16;
+  index_t steps = 3'200, batch = 16;
   std::uint64_t seed = 0;
   int threads = 0;             ///< 0: all cores
   index_t validation = 2'048;  ///< held-out pictures
@@ -53,6 +53,8 @@ class Run {
   /// Features after blocks, without the label.  @return for each block [N, T, D]
   virtual std::vector<std::vector<float>> features(const Pictures& pictures, Looked looked,
                                                    std::span<const int> blocks) = 0;
+  /// Features as the alignment's head hands them to the comparison; as they are without alignment.  @param features [N, T, D]
+  virtual std::vector<float> through_head(const std::vector<float>& features) = 0;
   /// What the model is shown of pictures at a time.  @return [N, side, side, 3]
   virtual std::vector<float> noised(const Pictures& pictures, double time) = 0;
 

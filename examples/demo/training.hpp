@@ -86,6 +86,22 @@ class Training final : public Run {
     return all;
   }
 
+  std::vector<float> through_head(const std::vector<float>& features) override {
+    auto& store = trainer_.engine().store();
+    if constexpr (requires { store.module().extra.head; }) {
+      sra::Workspace<sra::Cpu> workspace(trainer_.backend());
+      sra::Detached<sra::Cpu, float> context(workspace, store.live());
+      const Model::TokenShape shape{std::ssize(features) / Model::TokenShape::sample_size()};
+      const auto x = sra::make_dense<float>(context, shape);  // [N, T, D]
+      copy(context, x.value, sra::dense(features.data(), shape));
+      const auto y = sra::make_dense<float>(context, shape);  // [N, T, D]
+      copy(context, y.value, store.module().extra.head(x).value);
+      return {y.value.data, y.value.data + shape.size()};
+    } else {
+      return features;
+    }
+  }
+
   std::vector<float> noised(const Pictures& pictures, double time) override {
     sra::Embedder embedder(trainer_.backend(), trainer_.model(), trainer_.engine().store().averaged());
     std::vector<float> to(pictures.values.size());

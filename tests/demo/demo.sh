@@ -45,7 +45,7 @@ measured >first.json
 cmp -s first.json <(measured) || complain "expected the same numbers from a second run, got $(diff first.json <(measured) | head -4)"
 
 "$demo" 100000 >stopped.txt 2>&1 &
-for ((i = 0; i < 600; ++i)); do
+for ((i = 0; i < 3000; ++i)); do
   [[ -s sra-demo/none/log.jsonl ]] && grep -q '^training' stopped.txt && break
   sleep 0.1
 done
