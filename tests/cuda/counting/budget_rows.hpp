@@ -206,6 +206,8 @@ class Sorter {
   }
   Row backward(const Launch& l, double tokens, double samples) {
     const bool weight = l.name == "linear_backward_weight";
+    // The last block's gate is the first whose gradient is made.
+    if (l.name == "zero_memory" && l.cost.bytes == 4 * 6 * s_.L * s_.B * s_.D) return Row::modulation_rest;
     if (samples == 4) {  // the final layer's modulation: then come the blocks
       in_blocks_ = in_blocks_ || weight;
       return weight ? Row::modulation_wgrad : Row::modulation_dgrad;
@@ -224,7 +226,7 @@ class Sorter {
       return Row::attention_backward;
     }
     const bool cast = l.name == "deposit" && double(blocks_done_) == s_.L;
-    const bool of_bank = cast || l.name == "zero_memory" || l.name == "sum_layers";
+    const bool of_bank = cast || l.name == "sum_layers";
     return of_bank ? Row::modulation_rest : Row::norms_backward;
   }
 
