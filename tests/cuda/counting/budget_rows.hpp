@@ -5,6 +5,7 @@
 #include "counted_step.hpp"
 
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -107,6 +108,8 @@ struct Sizes {
         P(double(s.parameters)),
         blocks(s.config.depth),
         teacher(sra::default_teacher_layer(s.config.depth)) {}
+  /// Blocks of threads that make sums in a norm's backward pass, see norm_backward.
+  double blocks_of_norms() const { return B * std::floor(528 / B); }
 };
 
 /// The budget: bf16 activations and residual stream, float gradients of weights, every fusion that it plans.
