@@ -60,6 +60,10 @@ const char* reason(Row r) {
     case Row::modulation:
     case Row::teacher_modulation:
       return "modulations are float";
+    case Row::distance:
+      return "forward and backward are kernels, and so are the means of samples";
+    case Row::gradient_norm:
+      return "sums of chunks, their sum, and its copy to the host";
     default:
       return "";
   }
