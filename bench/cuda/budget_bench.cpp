@@ -45,13 +45,12 @@ const char* reason(Row r) {
     case Row::teacher_norms:
       return "a block's last line `x + gate2 y2` is a kernel of its own, the next norm reads x again, and the result "
              "is "
-             "copied between blocks";
-    case Row::norms:
-      return "a block's last line is a kernel of its own, and the next norm reads x again";
+             "copied";
     case Row::norms_backward:
-      return "the last line's gradients by three kernels; sums of dshift, dscale and dgate by kernels of their own";
+      return "partial sums of dshift, dscale and dgate; the gradient of the head's features is added by a kernel";
     case Row::ends:
-      return "each embedding, draw, cast and loss is a kernel; the first line of the residual stream and the last norm";
+      return "each embedding, draw, cast and loss is a kernel; the first line of the residual stream, the last block's "
+             "sum and norm";
     case Row::modulation_rest:
       return "modulations and their gradients are float: zeros, casts, and the sum of the layers' gradients by the "
              "condition";
@@ -61,6 +60,10 @@ const char* reason(Row r) {
     case Row::modulation:
     case Row::teacher_modulation:
       return "modulations are float";
+    case Row::distance:
+      return "forward and backward are kernels, and so are the means of samples";
+    case Row::gradient_norm:
+      return "sums of chunks, their sum, and its copy to the host";
     default:
       return "";
   }

@@ -67,6 +67,20 @@ BOOST_AUTO_TEST_CASE(after_a_barrier_all_see_what_was_written) {
   for (int i = 0; i < 64; ++i) BOOST_TEST(out[static_cast<std::size_t>(i)] == 3 * (63 - i) + 3);
 }
 
+BOOST_AUTO_TEST_CASE(the_last_block_to_arrive_sees_what_all_wrote) {
+  unsigned arrived = 0;
+  std::vector<int> wrote(3 * 64), sums(64);
+  for (int round = 1; round < 3; ++round) {
+    run(3, 0, [=, c = &arrived, w = wrote.data(), s = sums.data()] {
+      w[arch::block() * 64 + arch::thread()] = round;
+      if (!arch::arrives_last(c, 3)) return;
+      for (int b = 0; b < 3; ++b) s[arch::thread()] += w[b * 64 + 63 - arch::thread()];
+    });
+    BOOST_TEST(arrived == 0);
+  }
+  for (const int sum : sums) BOOST_TEST(sum == 3 + 6);
+}
+
 BOOST_AUTO_TEST_CASE(shared_memory_begins_as_nan) {
   run<32>(1, 4, [] {
     const arch::emulated::Unwatched unwatched;

@@ -55,6 +55,7 @@ class Cuda {
  public:
   static constexpr bool is_host = false;
   static constexpr bool wide_residual = false;
+  static constexpr int counter_count = 264;
   using sampler_type = float;
   using options_type = CudaOptions;
   using graph_type = arch::Graph;
@@ -68,8 +69,10 @@ class Cuda {
         own_stream_(options_.stream ? nullptr : arch::make_stream()),
         ahead_(arch::make_stream()),
         workspace_(MemorySource::of(*this), options_.workspace),
+        counters_(MemorySource::of(*this), counter_count * sizeof(unsigned)),
         products_(stream(), workspace_.data(), options_.workspace, options_.candidates, options_.algorithms,
                   device_.name) {
+    zero(counters_.data(), counters_.bytes());
     if (options_.attention == AttentionKernel::wgmma && !has_warpgroup_products())
       options_.attention = AttentionKernel::mma;
   }
@@ -84,6 +87,8 @@ class Cuda {
   /// The stream of copy_ahead.
   arch::Stream ahead() const { return ahead_; }
   Products& products() { return products_; }
+  /// As many as counter_count, for kernels whose last block does more than the others, see arch::arrives_last.
+  unsigned* counters() const { return reinterpret_cast<unsigned*>(counters_.data()); }
   int multiprocessors() const { return device_.multiprocessors; }
   std::size_t shared_memory() const { return device_.shared_memory; }
   const std::string& name() const { return device_.name; }
@@ -190,7 +195,7 @@ class Cuda {
   arch::Device device_;
   arch::Stream own_stream_, ahead_;
   arch::Event arrived_;  ///< of the last copy on ahead_
-  Memory workspace_;
+  Memory workspace_, counters_;
   Products products_;
 };
 

@@ -143,16 +143,17 @@ constexpr int norm_teams(int threads, index_t sums) {
 }
 
 /// Gradients of rows, a block for rows_each rows of one sample, whose teams take turns.  A thread adds up its columns of its
-/// team's rows in order, then the block its teams: partial[block] = [groups, 3, D].
+/// team's rows in order, then the block its teams: partial[block] = [groups, 3, D].  A sample's last block adds up those of all
+/// its blocks in order; where samples share the sums, NormFold does.
 ///
 /// In bf16 12 bytes an element with a branch (reads 8, writes 4), else 6, or 8 where dx is added to.  A thread has its 8 columns
 /// of 4 tensors of 2 rows in flight, 128 bytes, and at most 128 registers, so that a multiprocessor has some 500 threads.
-template <int N, int Teams, class T, class TX, class S, class W, class Scale, class DX>
+template <int N, int Teams, class T, class TX, class S, class W, class Scale, class DX, class G>
 struct NormBackward {
   using Team = RowTeam<N, S::width>;
   static constexpr int threads = Teams * Team::threads, blocks_together = std::max(1, 512 / threads);
   static constexpr index_t D = S::width;
-  static constexpr bool grouped = Scale::broadcast == Broadcast::grouped;
+  static constexpr bool grouped = Scale::broadcast == Broadcast::grouped, shared = Scale::broadcast == Broadcast::row;
 
   View<const T, S> dy;
   const W* stats;
@@ -162,7 +163,9 @@ struct NormBackward {
   DX dx;
   BranchView<T, TX, S, Scale> branch;
   Grad<T, S> dbranch;
+  G grad[norm_sums];
   W* partial;
+  unsigned* arrived;  ///< how many of a sample's blocks have ended
   index_t groups, chunks, rows_each;
 
   /// Of this thread's columns: the factor of dy and the sums, unless they are others for every group.
@@ -197,12 +200,40 @@ struct NormBackward {
       for_columns([&](int k, index_t i) {
         for (int kind = 0; kind < norm_sums; ++kind) store(mine.memory + kind * D + i, mine.sums[kind][k]);
       });
-    if (all == result) return;
-    arch::barrier();
-    for (index_t i = arch::thread(); i < size; i += threads) {
-      W sum = all[i];
-      for (int t = 1; t < Teams; ++t) sum += all[t * size + i];
-      result[i] = sum;
+    if (all != result) {
+      arch::barrier();
+      for (index_t i = arch::thread(); i < size; i += threads) {
+        W sum = all[i];
+        for (int t = 1; t < Teams; ++t) sum += all[t * size + i];
+        result[i] = sum;
+      }
+    }
+    if constexpr (!shared) finish(b);
+  }
+
+  /// Lets the sample's last block add up what its blocks have summed.
+  SRA_DEVICE void finish(index_t b) const {
+    constexpr index_t pieces = D / N;
+    if (chunks == 1)
+      arch::barrier();
+    else if (!arch::arrives_last(arrived + b, static_cast<int>(chunks)))
+      return;
+    const index_t size = groups * norm_sums * D;
+    SRA_UNROLL
+    for (int kind = 0; kind < norm_sums; ++kind) {
+      const G& to = grad[kind];
+      if (!to) continue;
+      for (index_t p = arch::thread(); p < groups * pieces; p += threads) {
+        const index_t g = p / pieces, i = p % pieces * N;
+        const W* const from = partial + b * chunks * size + (g * norm_sums + kind) * D + i;
+        W sum[N], more[N];
+        load(sum, from);
+        for (index_t c = 1; c < chunks; ++c) {
+          load(more, from + c * size);
+          for (int j = 0; j < N; ++j) sum[j] += more[j];
+        }
+        put((grouped ? to.to.row(b, g) : to.to.sample(b)) + i, sum, to.mode == GradMode::accumulate);
+      }
     }
   }
 
@@ -313,34 +344,23 @@ struct NormBackward {
   }
 };
 
-/// Adds up NormBackward's partial sums in order: a sample's blocks, or all blocks in double where samples share them.
+/// Adds up the partial sums of all blocks of NormBackward in order, in double, where samples share them.
 template <class W, class G>
 struct NormFold {
   static constexpr index_t D = decltype(G::to)::shape_type::width;
 
   const W* partial;
   G grad[norm_sums];
-  index_t groups, blocks;  ///< blocks that make one result
-  bool shared;
+  index_t blocks;
 
   SRA_DEVICE void operator()(index_t at) const {
-    const index_t i = at % D, kind = at / D % norm_sums, g = at / D / norm_sums % groups,
-                  b = at / D / norm_sums / groups;
+    const index_t i = at % D, kind = at / D;
     const G& to = grad[kind];
     if (!to) return;
-    const W* from = partial + (b * blocks * groups + g) * norm_sums * D + kind * D + i;
-    auto& result = shared ? to.to.data[i] : groups == 1 ? to.to.sample(b)[i] : to.to.row(b, g)[i];
-    using R = std::remove_cvref_t<decltype(result)>;
-    const bool add = to.mode == GradMode::accumulate;
-    if (shared) {
-      double sum = add ? number_cast<double>(result) : 0;
-      for (index_t n = 0; n < blocks; ++n) sum += static_cast<double>(from[n * norm_sums * D]);
-      result = number_cast<R>(sum);
-    } else {
-      W sum = from[0];
-      for (index_t n = 1; n < blocks; ++n) sum += from[n * groups * norm_sums * D];
-      result = number_cast<R>(add ? number_cast<W>(result) + sum : sum);
-    }
+    auto& result = to.to.data[i];
+    double sum = to.mode == GradMode::accumulate ? number_cast<double>(result) : 0;
+    for (index_t n = 0; n < blocks; ++n) sum += static_cast<double>(partial[n * norm_sums * D + at]);
+    result = number_cast<std::remove_cvref_t<decltype(result)>>(sum);
   }
 };
 
@@ -359,6 +379,7 @@ void norm_backward(C& context, View<const T, S> dy, const W* stats, View<TX, S> 
                     groups = Scale::broadcast == Broadcast::grouped ? decltype(dscale.to)::shape_type::sample_rows : 1,
                     sums = groups * detail::norm_sums * D;
   constexpr index_t wanted = 528, least = 16;  // blocks: four on each of 132 multiprocessors; rows of one
+  static_assert(wanted / 2 <= Cuda::counter_count, "a sample of several blocks has a counter");
   const index_t samples = x.shape.samples(),
                 chunks = std::clamp<index_t>(wanted / std::max<index_t>(1, samples), 1,
                                              (S::sample_rows + least - 1) / least),
@@ -366,25 +387,26 @@ void norm_backward(C& context, View<const T, S> dy, const W* stats, View<TX, S> 
   const Arena::Mark before = context.workspace().activations.mark();
   W* partial = context.template take<W>(std::max<index_t>(1, blocks) * sums);
   const double bytes = sizeof(T) + 2.0 * sizeof(TX) + (dx.mode == GradMode::accumulate ? sizeof(TX) : 0) +
-                       (branch ? 2.0 * sizeof(T) : 0.0);
-  launch(context, "norm_backward", {bytes * double(x.shape.size()), 0}, [&](Cuda& cuda) {
+                       (branch ? 2.0 * sizeof(T) : 0.0),
+               of_sums = double(blocks * sums) * sizeof(W);
+  launch(context, "norm_backward", {bytes * double(x.shape.size()) + (shared ? 0.0 : of_sums), 0}, [&](Cuda& cuda) {
     with_vectors<8, S>(
         [&]<int N>() {
           using Team = detail::RowTeam<N, D>;
           constexpr int teams = detail::norm_teams(Team::threads, sums);
-          constexpr index_t shared = teams * (Team::room + (detail::norm_sums_shared(sums) ? sums : 0));
-          using Kernel = detail::NormBackward<N, teams, T, TX, S, W, Scale, DX>;
-          arch::launch_kernel(
-              cuda.stream(), blocks, static_cast<std::size_t>(shared) * sizeof(W),
-              Kernel{dy, stats, x, scale, one, dx, branch, dbranch, partial, groups, chunks, rows_each});
+          constexpr index_t room = teams * (Team::room + (detail::norm_sums_shared(sums) ? sums : 0));
+          using Kernel = detail::NormBackward<N, teams, T, TX, S, W, Scale, DX, DScale>;
+          const Kernel kernel{
+              dy,      stats,           x,      scale,  one,      dx, branch, dbranch, {dshift, dscale, dgate},
+              partial, cuda.counters(), groups, chunks, rows_each};
+          arch::launch_kernel(cuda.stream(), blocks, static_cast<std::size_t>(room) * sizeof(W), kernel);
         },
-        dy, x, scale, dx, branch, dbranch);
+        dy, x, scale, dx, branch, dbranch, dshift, dscale, dgate);
   });
-  launch(context, "norm_sums", {double(blocks * sums) * sizeof(W), 0}, [&](Cuda& cuda) {
-    const index_t results = shared ? 1 : samples;
-    for_each(cuda, results * sums,
-             detail::NormFold<W, DScale>{partial, {dshift, dscale, dgate}, groups, shared ? blocks : chunks, shared});
-  });
+  if constexpr (shared)
+    launch(context, "norm_sums", {of_sums, 0}, [&](Cuda& cuda) {
+      for_each(cuda, sums, detail::NormFold<W, DScale>{partial, {dshift, dscale, dgate}, blocks});
+    });
   context.workspace().activations.pop(before);
 }
 

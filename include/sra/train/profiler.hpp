@@ -28,16 +28,18 @@ class KeptState {
   explicit KeptState(S& store) : store_(store), buffers_(static_cast<std::size_t>(3 + store.emas())) {
     for (std::size_t i = 0; i < buffers_.size(); ++i) {
       buffers_[i].resize(static_cast<std::size_t>(store.size()));
-      store.backend().download(buffers_[i].data(), buffer_of(store, static_cast<int>(i)), store.bytes());
+      store.backend().download(buffers_[i].data(), buffer_of(store, static_cast<int>(i)), bytes());
     }
   }
   void put_back() {
     for (std::size_t i = 0; i < buffers_.size(); ++i)
-      store_.backend().upload(buffer_of(store_, static_cast<int>(i)), buffers_[i].data(), store_.bytes());
+      store_.backend().upload(buffer_of(store_, static_cast<int>(i)), buffers_[i].data(), bytes());
     store_.invalidate();
   }
 
  private:
+  std::size_t bytes() const { return buffers_[0].size() * sizeof(typename S::W); }
+
   S& store_;
   std::vector<std::vector<typename S::W>> buffers_;
 };

@@ -5,6 +5,7 @@
 #include "counted_step.hpp"
 
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -107,6 +108,8 @@ struct Sizes {
         P(double(s.parameters)),
         blocks(s.config.depth),
         teacher(sra::default_teacher_layer(s.config.depth)) {}
+  /// Blocks of threads that make sums in a norm's backward pass, see norm_backward.
+  double blocks_of_norms() const { return B * std::floor(528 / B); }
 };
 
 /// The budget: bf16 activations and residual stream, float gradients of weights, every fusion that it plans.
@@ -206,6 +209,8 @@ class Sorter {
   }
   Row backward(const Launch& l, double tokens, double samples) {
     const bool weight = l.name == "linear_backward_weight";
+    // The last block's gate is the first whose gradient is made.
+    if (l.name == "zero_memory" && l.cost.bytes == 4 * 6 * s_.L * s_.B * s_.D) return Row::modulation_rest;
     if (samples == 4) {  // the final layer's modulation: then come the blocks
       in_blocks_ = in_blocks_ || weight;
       return weight ? Row::modulation_wgrad : Row::modulation_dgrad;
@@ -224,7 +229,7 @@ class Sorter {
       return Row::attention_backward;
     }
     const bool cast = l.name == "deposit" && double(blocks_done_) == s_.L;
-    const bool of_bank = cast || l.name == "zero_memory" || l.name == "sum_layers";
+    const bool of_bank = cast || l.name == "sum_layers";
     return of_bank ? Row::modulation_rest : Row::norms_backward;
   }
 

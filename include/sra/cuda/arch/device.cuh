@@ -31,6 +31,19 @@ SRA_DEVICE int computed_late(int x) {
 /// Waits for all threads of the block (of the warp); what they wrote before is then seen by all of them.
 SRA_DEVICE void barrier() { __syncthreads(); }
 SRA_DEVICE void warp_barrier() { __syncwarp(); }
+/// Whether this block is the last of `count` that call it with this counter, which is 0 before the first and after the last.
+/// It then sees what all of them wrote before.  All threads of a block call it.
+SRA_DEVICE bool arrives_last(unsigned* arrived, int count) {
+  __syncthreads();
+  bool last = false;
+  if (threadIdx.x == 0) {
+    const auto wraps_at = static_cast<unsigned>(count - 1);
+    __threadfence();
+    last = atomicInc(arrived, wraps_at) == wraps_at;
+    __threadfence();
+  }
+  return __syncthreads_or(last) != 0;
+}
 
 /// The block's shared memory, as much as the launch asked for; starts on a multiple of 128 bytes.
 SRA_DEVICE std::byte* shared_memory() {

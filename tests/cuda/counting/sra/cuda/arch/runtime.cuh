@@ -73,6 +73,7 @@ inline void* allocate_pinned(std::size_t bytes) {
   return std::memset(::operator new (bytes, std::align_val_t{alignment_bytes}), 0, bytes);
 }
 inline void release_pinned(void* p) { ::operator delete (p, std::align_val_t{alignment_bytes}); }
+inline void* allocate_managed(std::size_t bytes) { return allocate(bytes); }
 
 inline Stream make_stream() { return new counting::Queue; }
 inline void release(Stream s) { delete s; }
@@ -86,6 +87,13 @@ class Event {
   void record(Stream) {}
   void wait() {}
   void hold(Stream) {}
+};
+
+/// Nothing runs, so that no time passes.
+class Timing {
+ public:
+  void record(Stream) {}
+  double since(const Timing&) const { return 0; }
 };
 
 class Graph {

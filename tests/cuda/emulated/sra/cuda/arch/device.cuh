@@ -6,6 +6,7 @@
 
 #include <sra/core/config.hpp>
 
+#include <atomic>
 #include <cmath>
 #include <cstddef>
 
@@ -30,6 +31,17 @@ inline int computed_late(int x) { return x; }
 
 inline void barrier() { emulated::Block::current()->barrier(); }
 inline void warp_barrier() { emulated::Block::current()->warp_barrier(); }
+/// Blocks run one after the other, but only this counter orders what they do.
+inline bool arrives_last(unsigned* arrived, int count) {
+  const std::atomic_ref<unsigned> counter(*arrived);
+  barrier();
+  if (thread() == 0) counter.fetch_add(1, std::memory_order_acq_rel);
+  barrier();
+  const bool last = counter.load(std::memory_order_acquire) == static_cast<unsigned>(count);
+  barrier();
+  if (last && thread() == 0) counter.store(0, std::memory_order_release);
+  return last;
+}
 
 inline std::byte* shared_memory() { return emulated::Block::current()->shared(); }
 
