@@ -8,10 +8,10 @@ if [[ $compiler == *-NOTFOUND ]]; then
   echo "skipped: this machine lacks the compiler"
   exit 77
 fi
-if [[ ${compiler##*/} == nvcc ]]; then  # as far as the host compiler's input
+if [[ ${compiler##*/} == nvcc ]]; then  # its front end; tests/cuda/links.sh compiles a whole program
   empty=$(mktemp --suffix .cu)
   trap 'rm -f "$empty"' EXIT
-  "$compiler" -std=c++20 -arch=sm_90 -Werror all-warnings "$@" -include "$header" -cuda -o /dev/null "$empty"
+  "$compiler" -std=c++20 -arch=sm_90 -Werror all-warnings "$@" -include "$header" -ptx -fdevice-syntax-only -o /dev/null "$empty"
   exit
 fi
 # -include instead of naming the header: g++ warns about #pragma once in a main file, and that cannot be turned off.

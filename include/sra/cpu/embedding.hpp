@@ -48,14 +48,14 @@ void embedding_backward(C& context, Grad<U, S> table, View<const T, Y> dy,
 template <ContextOn<Cpu> C, class T, class Y, class W>
 void time_features_forward(C& context, View<T, Y> y, View<const W, Shape<dynamic>> t) {
   launch(context, "time_features_forward", {double(y.shape.size()) * sizeof(T), 0}, [&](Cpu&) {
-    constexpr index_t half = Y::width / 2;
-    for (index_t k = 0; k < half; ++k) {
-      const float exponent = -9.210340371976184f * static_cast<float>(k) / static_cast<float>(half);
+    constexpr index_t frequencies = Y::width / 2;
+    for (index_t k = 0; k < frequencies; ++k) {
+      const float exponent = -9.210340371976184f * static_cast<float>(k) / static_cast<float>(frequencies);
       const float f = static_cast<float>(std::exp(static_cast<double>(exponent)));
       for (index_t b = 0; b < y.shape.batch; ++b) {
         const double angle = static_cast<double>(t.data[b] * static_cast<W>(f));
         y.row(b)[k] = static_cast<T>(std::cos(angle));
-        y.row(b)[half + k] = static_cast<T>(std::sin(angle));
+        y.row(b)[frequencies + k] = static_cast<T>(std::sin(angle));
       }
     }
   });

@@ -176,12 +176,12 @@ struct AttentionBackward : AttentionGradients<Width, Masked> {
         arch::load_matrices<4, true>(left[0], at.ds + (i + from.row) * ds_pitch + m + from.column);
         multiply_by_rows<pitch>(sum, left, at.k + i * pitch + 8 * column);
       }
-      for (int half = 0; half < 2; ++half) {
-        const int query = begin + m + place.row + 8 * half;
+      for (int upper = 0; upper < 2; ++upper) {
+        const int query = begin + m + place.row + 8 * upper;
         if (query >= queries) continue;
         for (int n = 0; n < each; ++n) {
           if (column + n < part * each) continue;
-          const float x[2] = {sum[0][n][2 * half], sum[0][n][2 * half + 1]};
+          const float x[2] = {sum[0][n][2 * upper], sum[0][n][2 * upper + 1]};
           const int d = 8 * (column + n) + place.column;
           this->put_query(to, query, d, x, first);
         }

@@ -80,12 +80,12 @@ struct AttentionGradients {
     const Place place = first_of_sum(own_lane());
     const bool add = to.mode == GradMode::accumulate;
     repeat<2 * Strips>([&]<int R>() {
-      constexpr int i = R / 2, half = R % 2;
-      const int key = first + apart * i + place.row + 8 * half;
+      constexpr int i = R / 2, part = R % 2;
+      const int key = first + apart * i + place.row + 8 * part;
       if (key >= keys) return;
       bf16* const row = to.rows.row(key) + place.column;
       repeat<Width / 8>(
-          [&]<int N>() { put_pair(row + 8 * N, sum[i][N][2 * half] * factor, sum[i][N][2 * half + 1] * factor, add); });
+          [&]<int N>() { put_pair(row + 8 * N, sum[i][N][2 * part] * factor, sum[i][N][2 * part + 1] * factor, add); });
     });
   }
 };

@@ -46,16 +46,16 @@ struct AttentionQueries {
   SRA_DEVICE void load(Queries& mine, index_t sample, int column, int first) const {
     const Place p = first_of_sum(own_lane());
     for (int i = 0; i < Strips; ++i)
-      for (int half = 0; half < 2; ++half) {
-        const int row = first + 16 * i + 8 * half + p.row;
+      for (int part = 0; part < 2; ++part) {
+        const int row = first + 16 * i + 8 * part + p.row;
         const bool inside = row < queries;
         const bf16* const from = q.head(sample, column).row(inside ? row : 0) + p.column;
         for (int d = 0; d < Width; d += 8) {
           const Pair x = inside ? load_pair(from + d) : Pair{0};
-          mine.q[d / 16][i][d % 16 / 4 + half] = x;
+          mine.q[d / 16][i][d % 16 / 4 + part] = x;
         }
-        mine.top[i][half] = hidden, mine.sum[i][half] = 0;
-        if constexpr (Masked) mine.group[i][half] = query_group[sample * queries + (inside ? row : 0)];
+        mine.top[i][part] = hidden, mine.sum[i][part] = 0;
+        if constexpr (Masked) mine.group[i][part] = query_group[sample * queries + (inside ? row : 0)];
       }
   }
 
@@ -69,35 +69,35 @@ struct AttentionQueries {
         std::int32_t its = 0;
         if constexpr (Masked) its = key_group[sample * keys + (inside ? key : 0)];
         for (int i = 0; i < Strips; ++i)
-          for (int half = 0; half < 2; ++half)
-            if (!inside || (Masked && its != mine.group[i][half])) s[i][n][2 * half + j] = hidden;
+          for (int part = 0; part < 2; ++part)
+            if (!inside || (Masked && its != mine.group[i][part])) s[i][n][2 * part + j] = hidden;
       }
   }
 
   /// Takes the scores into the largest so far; what was summed before shrinks as it grows.
   SRA_DEVICE void raise(const Scores& s, Queries& mine) const {
     for (int i = 0; i < Strips; ++i)
-      for (int half = 0; half < 2; ++half) {
-        float top = mine.top[i][half];
-        for (int n = 0; n < tile / 8; ++n) top = std::fmax(top, std::fmax(s[i][n][2 * half], s[i][n][2 * half + 1]));
+      for (int part = 0; part < 2; ++part) {
+        float top = mine.top[i][part];
+        for (int n = 0; n < tile / 8; ++n) top = std::fmax(top, std::fmax(s[i][n][2 * part], s[i][n][2 * part + 1]));
         top = std::fmax(top, arch::exchange(top, 1));
         top = std::fmax(top, arch::exchange(top, 2));
-        const float shrink = arch::fast_exp2(mine.top[i][half] * base - shift_for(top));
-        mine.top[i][half] = top, mine.sum[i][half] *= shrink;
+        const float shrink = arch::fast_exp2(mine.top[i][part] * base - shift_for(top));
+        mine.top[i][part] = top, mine.sum[i][part] *= shrink;
         for (int n = 0; n < Width / 8; ++n)
-          for (int j = 2 * half; j < 2 * half + 2; ++j) mine.o[i][n][j] *= shrink;
+          for (int j = 2 * part; j < 2 * part + 2; ++j) mine.o[i][n][j] *= shrink;
       }
   }
   /// Scores of keys 8 First to 8 End - 1 become 2^(base (score - largest so far)), and are added to the sum.
   template <int First = 0, int End = tile / 8>
   SRA_DEVICE void weigh(Scores& s, Queries& mine) const {
     for (int i = 0; i < Strips; ++i)
-      for (int half = 0; half < 2; ++half) {
-        const float shift = shift_for(mine.top[i][half]);
+      for (int part = 0; part < 2; ++part) {
+        const float shift = shift_for(mine.top[i][part]);
         for (int n = First; n < End; ++n)
-          for (int j = 2 * half; j < 2 * half + 2; ++j) {
+          for (int j = 2 * part; j < 2 * part + 2; ++j) {
             s[i][n][j] = arch::fast_exp2(s[i][n][j] * base - shift);
-            mine.sum[i][half] += s[i][n][j];
+            mine.sum[i][part] += s[i][n][j];
           }
       }
   }
@@ -105,15 +105,15 @@ struct AttentionQueries {
   SRA_DEVICE void write(const Queries& mine, index_t head, index_t sample, int column, int first) const {
     const Place p = first_of_sum(own_lane());
     for (int i = 0; i < Strips; ++i)
-      for (int half = 0; half < 2; ++half) {
-        const int row = first + 16 * i + 8 * half + p.row;
-        const float sum = warp_sum<4>(mine.sum[i][half]), one_over = sum == 0 ? 0.0f : 1.0f / sum;
+      for (int part = 0; part < 2; ++part) {
+        const int row = first + 16 * i + 8 * part + p.row;
+        const float sum = warp_sum<4>(mine.sum[i][part]), one_over = sum == 0 ? 0.0f : 1.0f / sum;
         if (row >= queries) continue;
         bf16* const to = o.head(sample, column).row(row) + p.column;
         for (int n = 0; n < Width / 8; ++n)
           store_pair(to + 8 * n,
-                     arch::pair_of(mine.o[i][n][2 * half] * one_over, mine.o[i][n][2 * half + 1] * one_over));
-        if (p.column == 0) lse[head * queries + row] = sum == 0 ? -hidden : mine.top[i][half] * base + std::log2(sum);
+                     arch::pair_of(mine.o[i][n][2 * part] * one_over, mine.o[i][n][2 * part + 1] * one_over));
+        if (p.column == 0) lse[head * queries + row] = sum == 0 ? -hidden : mine.top[i][part] * base + std::log2(sum);
       }
   }
 

@@ -114,14 +114,14 @@ SRA_DEVICE void multiply_by_rows(float (&c)[Strips][N][4], const Pair (&a)[Strip
 template <int Pitch, int Offset = 0, int Strips, int N, int Registers>
 SRA_DEVICE void multiply_by_columns(float (&c)[Strips][N][4], const Pair (&a)[Strips][Registers], const bf16* b) {
   static_assert(N % 2 == 0);
-  constexpr int half = Registers / 2;
-  const Place p = half == 2 ? columns_first(own_lane()) : rows_first(own_lane());
+  constexpr int pairs = Registers / 2;
+  const Place p = pairs == 2 ? columns_first(own_lane()) : rows_first(own_lane());
   b += p.row * Pitch + p.column;
   repeat<N / 2>([&]<int J>() {
     Pair x[Registers];
     arch::load_matrices<Registers, false, Offset + 16 * J * Pitch>(x, b);
-    Pair upper[half], lower[half];
-    for (int r = 0; r < half; ++r) upper[r] = x[r], lower[r] = x[half + r];
+    Pair upper[pairs], lower[pairs];
+    for (int r = 0; r < pairs; ++r) upper[r] = x[r], lower[r] = x[pairs + r];
     for (int i = 0; i < Strips; ++i) {
       arch::multiply_add(c[i][2 * J], a[i], upper);
       arch::multiply_add(c[i][2 * J + 1], a[i], lower);

@@ -214,12 +214,12 @@ struct WarpgroupAttentionBackward : AttentionGradients<Width, Masked> {
     arch::wait_for_products<0>(sum);
     const Place place = first_of_sum(own_lane());
     const HeadRows<bf16> to = this->of_head(dq.rows);
-    for (int half = 0; half < 2; ++half) {
-      const int query = begin + own_warp() % 4 * 16 + place.row + 8 * half;
+    for (int upper = 0; upper < 2; ++upper) {
+      const int query = begin + own_warp() % 4 * 16 + place.row + 8 * upper;
       if (query >= queries) continue;
       for (int n = 0; n < each; ++n) {
         if (column + n < part * each) continue;
-        const float x[2] = {sum[n][2 * half], sum[n][2 * half + 1]};
+        const float x[2] = {sum[n][2 * upper], sum[n][2 * upper + 1]};
         this->put_query(to, query, 8 * (column + n) + place.column, x, first);
       }
     }

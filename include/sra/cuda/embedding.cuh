@@ -75,13 +75,13 @@ struct TimeFeatures {
   View<const W, Shape<dynamic>> t;
 
   SRA_DEVICE void operator()(index_t at) const {
-    constexpr index_t half = Y::width / 2;
-    const index_t b = at / half, k = at % half;
-    const float exponent = -9.210340371976184f * static_cast<float>(k) / static_cast<float>(half);
+    constexpr index_t frequencies = Y::width / 2;
+    const index_t b = at / frequencies, k = at % frequencies;
+    const float exponent = -9.210340371976184f * static_cast<float>(k) / static_cast<float>(frequencies);
     const float f = static_cast<float>(std::exp(static_cast<double>(exponent)));
     const SineCosine of = sine_cosine(static_cast<double>(t.data[b] * static_cast<W>(f)));
     y.row(b)[k] = number_cast<T>(of.cosine);
-    y.row(b)[half + k] = number_cast<T>(of.sine);
+    y.row(b)[frequencies + k] = number_cast<T>(of.sine);
   }
 };
 

@@ -16,17 +16,17 @@ namespace sra {
 constexpr index_t shuffled(std::uint64_t seed, std::integral auto epoch, index_t i, index_t n) {
   const Rng rng(seed, Purpose::shuffle, epoch, 0);
   const auto bits = static_cast<int>(std::bit_width(static_cast<std::uint64_t>(n - 1)));
-  const int half = bits < 2 ? 1 : (bits + 1) / 2;
-  const std::uint64_t mask = (std::uint64_t{1} << half) - 1;
+  const int half_bits = bits < 2 ? 1 : (bits + 1) / 2;
+  const std::uint64_t mask = (std::uint64_t{1} << half_bits) - 1;
   auto x = static_cast<std::uint64_t>(i);
   do {
-    std::uint64_t left = x >> half, right = x & mask;
+    std::uint64_t left = x >> half_bits, right = x & mask;
     for (std::uint64_t round = 0; round < 8; ++round) {
       const std::uint64_t mixed = left ^ (rng.bits((round << 32) | right) & mask);
       left = right;
       right = mixed;
     }
-    x = (left << half) | right;
+    x = (left << half_bits) | right;
   } while (x >= static_cast<std::uint64_t>(n));
   return static_cast<index_t>(x);
 }

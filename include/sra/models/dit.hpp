@@ -27,11 +27,11 @@ std::vector<W> position_embedding() {
   std::vector<W> table(static_cast<std::size_t>(C.tokens() * C.hidden));
   constexpr int quarter = C.hidden / 4, columns = C.width / C.patch;
   for (int token = 0; token < C.tokens(); ++token)
-    for (int half = 0; half < 2; ++half)
+    for (int axis = 0; axis < 2; ++axis)
       for (int k = 0; k < quarter; ++k) {
-        const double place = half == 0 ? token % columns : token / columns;
+        const double place = axis == 0 ? token % columns : token / columns;
         const double angle = place * std::pow(10000.0, -static_cast<double>(k) / quarter);
-        W* row = table.data() + token * C.hidden + half * 2 * quarter;
+        W* row = table.data() + token * C.hidden + axis * 2 * quarter;
         row[k] = static_cast<W>(std::sin(angle));
         row[quarter + k] = static_cast<W>(std::cos(angle));
       }
