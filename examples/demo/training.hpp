@@ -117,7 +117,7 @@ class Training final : public Run {
   }
 
  private:
-  /// Alignment helps most while features form: its weight falls to zero.
+  /// With a weight that falls to zero over the run.
   static Alignment alignment() {
     Alignment align;
     if constexpr (requires { align.weight; }) align.weight = sra::warmup_cosine(alignment_weight, 0);
