@@ -8,7 +8,7 @@
 #include <sra/io/file.hpp>
 #include <sra/io/git.hpp>
 #include <sra/io/json.hpp>
-#include <sra/train/reports.hpp>
+#include <sra/train/memory_plan.hpp>
 
 #include <chrono>
 #include <cstdio>
