@@ -20,9 +20,8 @@ struct Norm {
     f("weight", self.weight);
     f("bias", self.bias);
   }
-  template <class W>
-  void initialise(W* values, std::string_view, std::uint64_t) const {
-    std::fill_n(values + weight.offset, Width, W(1));
+  void initialise(const auto& values, std::string_view, std::uint64_t) const {
+    values.fill(weight, sra::init::Constant{1});
   }
   template <sra::Variable X>
   X operator()(X x) const {

@@ -9,6 +9,7 @@
 #include <sra/train/trainer.hpp>
 
 #ifdef SRA_PARITY_CUDA
+#include <sra/cuda/around.cuh>
 #include <sra/cuda/kernels.cuh>
 #endif
 

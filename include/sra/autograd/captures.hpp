@@ -92,6 +92,7 @@ class Repeated {
   }
 };
 
+/// The same where the backend replays.
 template <Backend B, class Key>
 class Repeated<B, Key, true> {
  public:

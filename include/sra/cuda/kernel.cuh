@@ -29,6 +29,7 @@ struct [[gnu::may_alias]] alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Vecto
 };
 template <class T, int N>
 inline constexpr bool in_pairs = std::is_same_v<T, bf16>&& N % 4 == 0;
+/// The same in registers of two numbers.
 template <int N>
   requires in_pairs<bf16, N>
 struct [[gnu::may_alias]] alignas(2 * N < 16 ? 2 * N : 16) Vector<bf16, N> {

@@ -40,7 +40,7 @@ struct EmbedderOptions {
 ///     sra::Embedder embedder(trainer.backend(), trainer.model(), trainer.engine().store().averaged());  // or .live()
 ///     const auto features = embedder.embed(images, {0.1}, labels, 4);   // [N, T, D], after block 4 at t = 0.1
 ///
-/// @tparam Model SiT<…>, or a type with its ImageShape, TokenShape, config, Condition, condition(), embed() and run()
+/// @tparam Model a SiT, or a type with its ImageShape, TokenShape, config, Condition, condition(), embed() and run()
 /// @tparam T type that products read  @tparam Path that the model was trained on
 template <class Model, Backend B = backend::Cpu, class T = float, class Path = LinearPath>
 class Embedder {

@@ -105,7 +105,8 @@ class Validator {
       evaluations_.run({shape.batch, weights.values}, [&] {
         const Arena::Mark before = workspace_.activations.mark();
         copy(context, losses,
-             Instantiated<Model, B, T, Objective>::denoising(model_, objective_, x, noise, times, condition).value);  // [B]
+             Instantiated<Model, B, T, Objective>::denoising(model_, objective_, x, noise, times, condition)
+                 .value);  // [B]
         workspace_.activations.pop(before);
       });
       read_.resize(static_cast<std::size_t>(shape.batch));

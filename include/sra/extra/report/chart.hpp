@@ -15,6 +15,7 @@
 
 namespace sra::report {
 
+/// A point of a curve.
 struct Point {
   double x = 0, y = 0, error = 0;  ///< error: half the length of a bar
 };
