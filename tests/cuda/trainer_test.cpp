@@ -17,8 +17,8 @@
 #include <utility>
 #include <vector>
 
-using namespace sra;
-using namespace sra::test;
+// Within the namespace: beside CUDA's headers, using sra as a whole would make the name cuda ambiguous.
+namespace sra::test {
 
 namespace {
 
@@ -178,3 +178,5 @@ BOOST_AUTO_TEST_CASE(images_are_those_of_the_cpu) {
   BOOST_TEST_MESSAGE("images: error " << error << ", " << error / allowed<float> << " of the allowed");
   BOOST_TEST(error <= allowed<float>);
 }
+
+}  // namespace sra::test
