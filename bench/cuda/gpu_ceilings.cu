@@ -20,8 +20,8 @@ int attribute(cudaDeviceAttr what) {
 
 /// Reads and writes 16 bytes a thread.
 struct CopyPieces {
-  cuda::Vector<std::uint32_t, 4>* to;
-  const cuda::Vector<std::uint32_t, 4>* from;
+  gpu::Vector<std::uint32_t, 4>* to;
+  const gpu::Vector<std::uint32_t, 4>* from;
 
   SRA_DEVICE void operator()(index_t i) const { to[i] = from[i]; }
 };
@@ -29,7 +29,7 @@ struct CopyPieces {
 /// GB/s, read and written, the best of ten runs of f(), which moves `bytes` in all.
 template <class F>
 double speed_of(Cuda& cuda, double bytes, const F& f) {
-  const std::vector<double> ms = cuda::ten_times(cuda, f);
+  const std::vector<double> ms = gpu::ten_times(cuda, f);
   return bytes / *std::min_element(ms.begin(), ms.end()) / 1e6;
 }
 
@@ -40,8 +40,8 @@ double copies(Cuda& cuda) {
   const double runtime =
       speed_of(cuda, 2.0 * double(bytes), [&] { arch::copy(to.data(), from.data(), bytes, cuda.stream()); });
   const double kernel = speed_of(cuda, 2.0 * double(bytes), [&] {
-    using Piece = cuda::Vector<std::uint32_t, 4>;
-    cuda::for_each(cuda, static_cast<index_t>(bytes / sizeof(Piece)),
+    using Piece = gpu::Vector<std::uint32_t, 4>;
+    gpu::for_each(cuda, static_cast<index_t>(bytes / sizeof(Piece)),
                    CopyPieces{reinterpret_cast<Piece*>(to.data()), reinterpret_cast<const Piece*>(from.data())});
   });
   std::printf(
@@ -51,9 +51,9 @@ double copies(Cuda& cuda) {
 }
 
 double products(Cuda& cuda) {
-  cuda::LargeProduct<bf16> product(cuda, 8192);
+  gpu::LargeProduct<bf16> product(cuda, 8192);
   product.run();  // measures the library's proposals
-  const double brief = product.flops() / median(cuda::ten_times(cuda, [&] { product.run(); })) / 1e9;
+  const double brief = product.flops() / median(gpu::ten_times(cuda, [&] { product.run(); })) / 1e9;
   int count = 0;
   double ms = 0;
   arch::Timing start, end;

@@ -1,7 +1,5 @@
 // Checks the self-representation alignment: what the teacher sees and computes, the distances, the weight, the layers.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE sra_loss
-#define BOOST_TEST_DYN_LINK
 #include "../train/tiny_run.hpp"
 #include "../worst_error.hpp"
 #include "spied_distance.hpp"

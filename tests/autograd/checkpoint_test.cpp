@@ -1,7 +1,5 @@
 // Tests activation checkpointing: the same bits as without, in less memory.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE checkpoint
-#define BOOST_TEST_DYN_LINK
 #include <sra/autograd/checkpoint.hpp>
 #include <sra/cpu/matmul.hpp>
 #include <sra/cpu/memory.hpp>

@@ -1,7 +1,5 @@
 // Tests contexts and workspaces: untraced values, planning, freezing, roll-back, observers.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE context
-#define BOOST_TEST_DYN_LINK
 #include <sra/autograd/var.hpp>
 #include <sra/cpu/matmul.hpp>
 #include <sra/cpu/memory.hpp>

@@ -1,7 +1,5 @@
 // Tests the tape: order, marks, records with several results, gradients that are handed over, slots of parameters.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE tape
-#define BOOST_TEST_DYN_LINK
 #include <sra/autograd/var.hpp>
 #include <sra/cpu/memory.hpp>
 #include <sra/cpu/pointwise.hpp>

@@ -1,7 +1,5 @@
 // Tests statistics of numbers, and those that one chunk of the flat buffers adds.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE statistics
-#define BOOST_TEST_DYN_LINK
 #include <sra/backend/statistics.hpp>
 
 #include <boost/test/unit_test.hpp>

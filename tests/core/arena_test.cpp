@@ -1,7 +1,5 @@
 // Tests the stack of activations: addresses, growth, freezing, planning, and poison under the address sanitizer.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE arena
-#define BOOST_TEST_DYN_LINK
 #include "counting_source.hpp"
 
 #include <boost/test/unit_test.hpp>

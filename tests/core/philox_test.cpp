@@ -1,7 +1,5 @@
 // Checks Philox against published answers and Random123, and the draws against their distributions and exact values.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE philox
-#define BOOST_TEST_DYN_LINK
 #include "../worst_error.hpp"
 
 #include <sra/core/philox.hpp>

@@ -1,7 +1,5 @@
 // Tests the pool of gradients: pieces come back in any order and serve requests of their size.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE pool
-#define BOOST_TEST_DYN_LINK
 #include "counting_source.hpp"
 
 #include <sra/core/pool.hpp>

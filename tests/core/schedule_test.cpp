@@ -1,7 +1,5 @@
 // Checks schedules against their formulas and the authors' figures.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE schedule
-#define BOOST_TEST_DYN_LINK
 #include <sra/core/schedule.hpp>
 
 #include <boost/test/unit_test.hpp>

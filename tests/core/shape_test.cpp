@@ -1,7 +1,5 @@
 // Tests static shapes: extents, sizes, rows, and what is derived from them.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE shape
-#define BOOST_TEST_DYN_LINK
 #include <sra/core/shape.hpp>
 
 #include <boost/test/unit_test.hpp>

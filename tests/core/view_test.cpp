@@ -1,7 +1,5 @@
 // Tests strided views: where rows lie, how they are padded, when they are uniform or gapless, and parts of a batch.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE view
-#define BOOST_TEST_DYN_LINK
 #include <sra/core/dtype.hpp>
 #include <sra/core/view.hpp>
 

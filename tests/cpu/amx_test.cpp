@@ -1,7 +1,5 @@
 // Tests products on the tiles of AMX: which memory they touch, what they leave behind, and the emulation they run on.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE amx
-#define BOOST_TEST_DYN_LINK
 #include "../worst_error.hpp"
 #include "emulated_tiles.hpp"
 

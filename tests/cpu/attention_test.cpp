@@ -1,7 +1,5 @@
 // Tests attention and its gradients against the definition in double precision and against finite differences.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE attention
-#define BOOST_TEST_DYN_LINK
 #include "../worst_error.hpp"
 
 #include <sra/cpu/attention.hpp>

@@ -1,7 +1,5 @@
 // Tests the matrix product against sums in higher precision, for every layout, instruction set and number of threads.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE gemm
-#define BOOST_TEST_DYN_LINK
 #include "../worst_error.hpp"
 #include "emulated_tiles.hpp"
 

@@ -1,7 +1,5 @@
 // Tests the elementary functions against double precision on every instruction set, and their limits.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE maths
-#define BOOST_TEST_DYN_LINK
 #include "../worst_error.hpp"
 #include "maths_errors.hpp"
 

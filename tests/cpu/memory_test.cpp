@@ -1,7 +1,5 @@
 // Tests filling, copying and adding of views with and without gaps, in every instruction set.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE memory
-#define BOOST_TEST_DYN_LINK
 #include <sra/autograd/context.hpp>
 #include <sra/cpu/memory.hpp>
 

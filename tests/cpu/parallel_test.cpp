@@ -1,7 +1,5 @@
 // Tests the thread pool: every item once, exceptions, nesting, and that the work is really shared.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE parallel
-#define BOOST_TEST_DYN_LINK
 #include <sra/cpu/cpu.hpp>
 
 #include <boost/test/unit_test.hpp>

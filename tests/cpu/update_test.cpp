@@ -1,7 +1,5 @@
 // Tests the norm and the one-pass update against AdamW written out in double, element by element.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE update
-#define BOOST_TEST_DYN_LINK
 #include "../worst_error.hpp"
 
 #include <sra/cpu/update.hpp>

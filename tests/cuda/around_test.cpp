@@ -1,7 +1,5 @@
 // Runs what Thrust does around a step on its two systems for CPUs, omp and cpp, and holds it to the CPU backend.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE around
-#define BOOST_TEST_DYN_LINK
 #include "../train/expected_statistics.hpp"
 
 #include <sra/cpu/memory.hpp>
@@ -51,7 +49,7 @@ struct Buffers {
 
   std::vector<ParameterStatistics> on(const auto& policy) const {
     std::vector<ParameterStatistics> all(parameters.size());
-    sra::cuda::parameter_statistics_by(policy, updated, parameters.data(), std::ssize(parameters), std::ssize(p),
+    sra::gpu::parameter_statistics_by(policy, updated, parameters.data(), std::ssize(parameters), std::ssize(p),
                                        all.data());
     return all;
   }
@@ -69,8 +67,8 @@ BOOST_AUTO_TEST_CASE(initial_values_have_the_bits_of_the_cpu) {
     Detached<Cpu, float> context(workspace, {});
     std::vector<float> here(n), cpp(n), omp(n);
     tabulate(context, here.data(), n, rule);
-    sra::cuda::tabulate_by(thrust::cpp::par, cpp.data(), n, rule);
-    sra::cuda::tabulate_by(thrust::omp::par, omp.data(), n, rule);
+    sra::gpu::tabulate_by(thrust::cpp::par, cpp.data(), n, rule);
+    sra::gpu::tabulate_by(thrust::omp::par, omp.data(), n, rule);
     BOOST_TEST((here == cpp));
     BOOST_TEST((here == omp));
     BOOST_TEST(here[n - 1] == static_cast<float>(rule(n - 1)));

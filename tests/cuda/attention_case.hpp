@@ -208,7 +208,7 @@ class Case {
     run_forward(mask);
     backward(
         [&](auto& context, const Views& at, auto dq, auto dk, auto dv) {
-          const cuda::detail::AttentionPull<Heads, T, Q, K, Mask> pull{
+          const gpu::detail::AttentionPull<Heads, T, Q, K, Mask> pull{
               {at.o, at.q, at.k, at.v, mask}, at.dy, at.lse.data, dq, dk, dv};
           BOOST_TEST((pull.may_take_tensor_cores && pull.takes_tensor_cores()) == tensor_cores);
           attention_backward<Heads>(context, View<const T, Q>(at.dy), at.o, at.lse.data, at.q, at.k, at.v, mask, dq, dk,

@@ -1,7 +1,5 @@
 // Tests attention of the CUDA backend against its definition in double: tensor cores and the plain kernels.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE cuda_attention
-#define BOOST_TEST_DYN_LINK
 #include "attention_case.hpp"
 
 #include <cstdint>
@@ -56,7 +54,7 @@ template <class T, int Heads, index_t Tokens, index_t Width>
 void check_blind_queries(AttentionKernel which = AttentionKernel::mma) {
   using Test = Case<T, Heads, Tokens, Tokens, Width>;
   using Groups = SameGroup<Shape<dynamic, Tokens>>;
-  using Pull = cuda::detail::AttentionPull<Heads, T, typename Test::Q, typename Test::K, Groups>;
+  using Pull = gpu::detail::AttentionPull<Heads, T, typename Test::Q, typename Test::K, Groups>;
   using Sizes = typename Pull::Sizes;
   Test test(2, {}, which);
   const auto group = groups<Tokens>(2, false);
@@ -80,7 +78,7 @@ void check_blind_queries(AttentionKernel which = AttentionKernel::mma) {
     } else {
       auto plain = operands.plain();
       plain.key_group = keys_there.data();
-      const cuda::detail::PlainAttentionForward<T, Width, true> kernel{plain, cuda::detail::head_rows<T>(at.o),
+      const gpu::detail::PlainAttentionForward<T, Width, true> kernel{plain, gpu::detail::head_rows<T>(at.o),
                                                                        at.lse.data};
       arch::launch_kernel(stream, kernel.blocks(2 * Heads * Tokens), 0, kernel);
     }
@@ -104,7 +102,7 @@ constexpr bool reads_without_conflicts(auto place) {
   for (int part = 0; part < 4; ++part)
     for (int i = 0, seen = 0; i < 8; ++i) {
       const auto p = place(8 * part + i);
-      const int banks = 1 << (p.row * cuda::detail::tile_pitch(Width) + p.column) / 8 % 8;
+      const int banks = 1 << (p.row * gpu::detail::tile_pitch(Width) + p.column) / 8 % 8;
       if (seen & banks) return false;
       seen |= banks;
     }
@@ -114,7 +112,7 @@ constexpr bool reads_without_conflicts(auto place) {
 constexpr bool stores_without_conflicts(int pitch) {
   unsigned seen = 0;
   for (int lane = 0; lane < 32; ++lane) {
-    const auto p = cuda::detail::first_of_sum(lane);
+    const auto p = gpu::detail::first_of_sum(lane);
     seen |= 1u << (p.row * pitch + p.column) / 2 % 32;
   }
   return seen == 0xffffffffu;
@@ -125,15 +123,15 @@ constexpr bool covers_tile(auto place) {
   for (int lane = 0; lane < 32; ++lane) seen |= 1u << (place(lane).row * 2 + place(lane).column / 8);
   return seen == 0xffffffffu;
 }
-constexpr auto rows_first = [](int lane) { return cuda::detail::rows_first(lane); };
-constexpr auto columns_first = [](int lane) { return cuda::detail::columns_first(lane); };
+constexpr auto rows_first = [](int lane) { return gpu::detail::rows_first(lane); };
+constexpr auto columns_first = [](int lane) { return gpu::detail::columns_first(lane); };
 static_assert(covers_tile(rows_first) && covers_tile(columns_first));
 template <int... Width>
 constexpr bool no_conflicts =
     ((reads_without_conflicts<Width>(rows_first) && reads_without_conflicts<Width>(columns_first)) && ...);
 static_assert(no_conflicts<8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112, 120, 128>);
-static_assert(cuda::detail::tile_pitch(64) == 72 && cuda::detail::tile_pitch(72) == 72);
-static_assert(stores_without_conflicts(cuda::detail::tile_pitch(64)));
+static_assert(gpu::detail::tile_pitch(64) == 72 && gpu::detail::tile_pitch(72) == 72);
+static_assert(stores_without_conflicts(gpu::detail::tile_pitch(64)));
 
 }  // namespace
 

@@ -1,7 +1,5 @@
 // Tests the CUDA backend: its memory, its stream, its messages, and its matrix products.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE backend
-#define BOOST_TEST_DYN_LINK
 #include "../temporary_folder.hpp"
 
 #include <sra/cuda/kernels.cuh>

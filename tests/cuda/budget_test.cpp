@@ -1,7 +1,5 @@
 // Holds what the program tells the device in a training step against the budget, kernel by kernel, by counting alone.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE budget
-#define BOOST_TEST_DYN_LINK
 #include "counting/budget_rows.hpp"
 
 #include <boost/test/unit_test.hpp>

@@ -1,7 +1,5 @@
 // Tests sines and cosines of the GPU's embedding of times against those of long double.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE embedding
-#define BOOST_TEST_DYN_LINK
 #include <sra/core/philox.hpp>
 #include <sra/cuda/kernels.cuh>
 
@@ -17,7 +15,7 @@ namespace {
 
 /// The larger error of both, as a part of 2^-52.
 double error(double x) {
-  const auto y = cuda::detail::sine_cosine(x);
+  const auto y = gpu::detail::sine_cosine(x);
   const long double exact = x;
   return static_cast<double>(std::max(std::abs(static_cast<long double>(y.sine) - std::sin(exact)),
                                       std::abs(static_cast<long double>(y.cosine) - std::cos(exact)))) *
@@ -44,13 +42,13 @@ BOOST_AUTO_TEST_CASE(multiples_of_a_quarter_turn_are_no_exception) {
     for (const double x : {i * eighth, std::nextafter(i * eighth, 1e9), std::nextafter(i * eighth, -1e9)})
       worst = std::max(worst, error(x));
   BOOST_TEST(worst <= 1);
-  BOOST_TEST(cuda::detail::sine_cosine(0).sine == 0);
-  BOOST_TEST(cuda::detail::sine_cosine(0).cosine == 1);
+  BOOST_TEST(gpu::detail::sine_cosine(0).sine == 0);
+  BOOST_TEST(gpu::detail::sine_cosine(0).cosine == 1);
 }
 
 BOOST_AUTO_TEST_CASE(what_is_not_finite_has_neither) {
   for (const double x : {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()}) {
-    BOOST_TEST(std::isnan(cuda::detail::sine_cosine(x).sine));
-    BOOST_TEST(std::isnan(cuda::detail::sine_cosine(x).cosine));
+    BOOST_TEST(std::isnan(gpu::detail::sine_cosine(x).sine));
+    BOOST_TEST(std::isnan(gpu::detail::sine_cosine(x).cosine));
   }
 }

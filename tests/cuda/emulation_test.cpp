@@ -1,7 +1,5 @@
 // Tests the host's stand-ins for the hardware: that they do what the hardware does, and find what it would not forgive.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE emulation
-#define BOOST_TEST_DYN_LINK
 #include <sra/cuda/arch/runtime.cuh>
 #include <sra/cuda/arch/tensor_cores.cuh>
 #include <sra/cuda/arch/warpgroup.cuh>

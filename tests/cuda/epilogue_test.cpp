@@ -1,7 +1,5 @@
 // Tests linear layers on the CUDA backend where the library lacks epilogues: kernels of our own do what they would have done.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE epilogue
-#define BOOST_TEST_DYN_LINK
 #include "../ops/op_check.hpp"
 
 #include <sra/cpu/linear.hpp>

@@ -8,30 +8,33 @@ elseif(NOT SRA_BOOST_TEST_ARCHIVE)
   return()
 endif()
 
-file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/ops/*_test.cpp)
-list(APPEND sources ${CMAKE_CURRENT_SOURCE_DIR}/expr/pointwise_test.cpp
-     ${CMAKE_CURRENT_SOURCE_DIR}/cuda/attention_test.cpp ${CMAKE_CURRENT_SOURCE_DIR}/cuda/trainer_test.cpp
-     ${CMAKE_CURRENT_SOURCE_DIR}/cuda/warpgroup_test.cpp)
-list(REMOVE_ITEM sources ${CMAKE_CURRENT_SOURCE_DIR}/ops/refused_operands_test.cpp) # runs no kernel
 set(CMAKE_CUDA_FLAGS_RELEASE "-O1") # of the host's code, which compiles long; ptxas optimises the device's all the same
 add_custom_target(gpu_tests)
-foreach(source IN LISTS sources)
-  cmake_path(GET source PARENT_PATH path)
-  cmake_path(GET path FILENAME folder)
-  cmake_path(GET source STEM name)
-  set(target gpu_${folder}_${name})
+
+# sra_add_gpu_test(<name> <source>...) builds one program of sources that each keep to a suite of their own: most of the time
+# goes to the headers, which nvcc reads three times.
+function(sra_add_gpu_test name)
+  set(target gpu_${name}_test)
   set(copy ${CMAKE_CURRENT_BINARY_DIR}/gpu/${target}.cu)
-  # The source, but for how Boost.Test is linked: a program must not need a library that another machine lacks.
-  file(READ ${source} text)
-  string(REPLACE "#define BOOST_TEST_DYN_LINK\n" "#include \"needs_device.cuh\"\n" text "${text}")
+  # Boost.Test is linked with its main(): a program must not need a library that another machine lacks.
+  set(text "#define BOOST_TEST_MODULE ${name}\n#include <boost/test/unit_test.hpp>\n\n#include \"needs_device.cuh\"\n")
+  foreach(source IN LISTS ARGN)
+    string(APPEND text "#include \"${source}\"\n")
+  endforeach()
   file(CONFIGURE OUTPUT ${copy} CONTENT "${text}" @ONLY)
-  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${source})
   sra_add_gpu_program(${target} ${copy} ${SRA_BOOST_TEST_ARCHIVE})
-  target_include_directories(${target} PRIVATE ${path} ${CMAKE_CURRENT_SOURCE_DIR}/cuda)
+  target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/cuda ${CMAKE_CURRENT_SOURCE_DIR})
   add_dependencies(gpu_tests ${target})
-  string(REGEX REPLACE "_test$" "" case ${name})
-  add_test(NAME gpu/${folder}/${case} COMMAND ${target} --color_output=no)
-  set_tests_properties(gpu/${folder}/${case} PROPERTIES LABELS gpu TIMEOUT 300 SKIP_RETURN_CODE 77 RUN_SERIAL ON)
+  add_test(NAME gpu/${name} COMMAND ${target} --color_output=no)
+  set_tests_properties(gpu/${name} PROPERTIES LABELS gpu TIMEOUT 300 SKIP_RETURN_CODE 77 RUN_SERIAL ON)
+endfunction()
+
+file(GLOB ops CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_SOURCE_DIR} ops/*_test.cpp)
+list(REMOVE_ITEM ops ops/refused_operands_test.cpp) # runs no kernel
+sra_add_gpu_test(ops ${ops})
+sra_add_gpu_test(pointwise expr/pointwise_test.cpp)
+foreach(name IN ITEMS attention trainer warpgroup)
+  sra_add_gpu_test(${name} cuda/${name}_test.cpp)
 endforeach()
 
 # The goldens: scripts/parity's program for the committed set, which lies in the tree.

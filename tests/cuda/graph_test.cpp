@@ -1,7 +1,5 @@
 // Holds runs whose steps are captured and replayed to runs without: the same bits, few launches, no wait within a step.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE graph
-#define BOOST_TEST_DYN_LINK
 #include "late_runs.hpp"
 
 #include <boost/test/unit_test.hpp>

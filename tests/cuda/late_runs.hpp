@@ -2,10 +2,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include "../train/far_runs.hpp"
+#include "cuda_runs.hpp"
 
 #include <sra/cuda/around.cuh>
-#include <sra/cuda/kernels.cuh>
 
 #include <string>
 

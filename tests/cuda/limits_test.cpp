@@ -1,7 +1,5 @@
 // Tests the limits of a device and its launches' times by events, on the emulation.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE limits
-#define BOOST_TEST_DYN_LINK
 #include <sra/autograd/context.hpp>
 #include <sra/backend/kernel_times.hpp>
 #include <sra/cuda/kernels.cuh>
@@ -17,13 +15,13 @@ BOOST_AUTO_TEST_SUITE(limits)
 
 BOOST_AUTO_TEST_CASE(copies_and_products_are_measured) {
   Cuda cuda;
-  const cuda::LimitSizes sizes{.copied = 1 << 20, .side = 32};
+  const gpu::LimitSizes sizes{.copied = 1 << 20, .side = 32};
   for (const Limits l : {measured_limits(cuda, std::type_identity<float>{}, sizes),
                          measured_limits(cuda, std::type_identity<bf16>{}, sizes)}) {
     BOOST_TEST(l.bytes_per_second > 0);
     BOOST_TEST(l.flops_per_second > 0);
   }
-  BOOST_TEST(cuda::LargeProduct<bf16>(cuda, 32).flops() == 2.0 * 32 * 32 * 32);
+  BOOST_TEST(gpu::LargeProduct<bf16>(cuda, 32).flops() == 2.0 * 32 * 32 * 32);
 }
 
 BOOST_AUTO_TEST_CASE(launches_are_marked_in_the_streams_order) {

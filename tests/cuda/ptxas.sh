@@ -24,10 +24,10 @@ trap 'rm -rf "$folder"' EXIT
 
 # Lines "kernel registers stack spilled", sorted.
 c++filt <"$folder/report" | awk '
-  # sra::arch::run_kernel<sra::cuda::ForEach<sra::cuda::detail::Norm<8, 256l, T> > >(…) is Norm<8, 256>.
+  # sra::arch::run_kernel<sra::gpu::ForEach<sra::gpu::detail::Norm<8, 256l, T> > >(…) is Norm<8, 256>.
   function name_of(text,   inner, arguments, n, part, i, kept) {
     sub(/.*run_kernel</, "", text)
-    while (text ~ /^sra::cuda::(ForEach|detail::WarpRows)</) sub(/^[A-Za-z_:]*</, "", text)
+    while (text ~ /^sra::gpu::(ForEach|detail::WarpRows)</) sub(/^[A-Za-z_:]*</, "", text)
     inner = text
     sub(/[^A-Za-z0-9_:].*/, "", inner)
     arguments = substr(text, length(inner) + 1)

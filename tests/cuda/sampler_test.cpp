@@ -1,7 +1,5 @@
 // Holds samplers and validations whose evaluations are captured and replayed to those without: the same bits, few launches.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE sampler
-#define BOOST_TEST_DYN_LINK
 #include "late_runs.hpp"
 
 #include <boost/test/unit_test.hpp>

@@ -1,12 +1,9 @@
 // Trains on the CUDA backend and on the CPU: the same program, near numbers, one kind of checkpoint.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE trainer
-#define BOOST_TEST_DYN_LINK
 #include "../train/expected_statistics.hpp"
-#include "../train/far_runs.hpp"
+#include "cuda_runs.hpp"
 
 #include <sra/cuda/around.cuh>
-#include <sra/cuda/kernels.cuh>
 
 #include <boost/test/unit_test.hpp>
 
@@ -17,8 +14,8 @@
 #include <utility>
 #include <vector>
 
-// Within the namespace: beside CUDA's headers, using sra as a whole would make the name cuda ambiguous.
-namespace sra::test {
+using namespace sra;
+using namespace sra::test;
 
 namespace {
 
@@ -178,5 +175,3 @@ BOOST_AUTO_TEST_CASE(images_are_those_of_the_cpu) {
   BOOST_TEST_MESSAGE("images: error " << error << ", " << error / allowed<float> << " of the allowed");
   BOOST_TEST(error <= allowed<float>);
 }
-
-}  // namespace sra::test

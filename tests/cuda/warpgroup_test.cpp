@@ -1,7 +1,5 @@
 // Tests products of warpgroups and the tiles that they read, by matrices of small integers: results are exact.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE cuda_warpgroup
-#define BOOST_TEST_DYN_LINK
 #include <sra/core/arena.hpp>
 #include <sra/cuda/arch/runtime.cuh>
 #include <sra/cuda/arch/warpgroup.cuh>
@@ -17,7 +15,7 @@
 #include <vector>
 
 using namespace sra;
-using namespace sra::cuda::detail;
+using namespace sra::gpu::detail;
 
 namespace {
 

@@ -1,7 +1,5 @@
 // Checks that batches are the same for any number of threads and any order of asking, and what happens to bad items.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE prefetch
-#define BOOST_TEST_DYN_LINK
 #include <sra/data/prefetch.hpp>
 
 #include <boost/test/unit_test.hpp>

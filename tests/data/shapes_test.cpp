@@ -1,7 +1,5 @@
 // Checks that the procedural pictures are valid, repeatable, smooth, and differ between classes in shape only.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE shapes
-#define BOOST_TEST_DYN_LINK
 #include <sra/data/shapes.hpp>
 
 #include <boost/test/unit_test.hpp>

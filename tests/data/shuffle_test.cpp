@@ -1,7 +1,5 @@
 // Checks that the order of an epoch is a permutation, a fresh and fair one for every seed and epoch.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE shuffle
-#define BOOST_TEST_DYN_LINK
 #include <sra/data/shuffle.hpp>
 
 #include <boost/test/unit_test.hpp>

@@ -1,7 +1,5 @@
 // Tests features of blocks: those of the model itself, whatever the chunks, threads and the backend's memory.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE embedder
-#define BOOST_TEST_DYN_LINK
 #include "../train/far_backend.hpp"
 #include "../train/tiny_run.hpp"
 

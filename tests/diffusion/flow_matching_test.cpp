@@ -1,7 +1,5 @@
 // Tests the objective: paths, draws of times, noised inputs, targets.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE flow_matching
-#define BOOST_TEST_DYN_LINK
 #include "../ops/op_check.hpp"
 
 #include <sra/cpu/draw.hpp>
@@ -19,7 +17,7 @@ using namespace sra::op_check;
 
 namespace {
 
-using Image = Shape<dynamic, 2, 3, 2>;
+using Images = Shape<dynamic, 2, 3, 2>;
 constexpr double pi = 3.14159265358979323846;
 
 /// Times of a batch.
@@ -167,13 +165,13 @@ BOOST_AUTO_TEST_CASE(noised_inputs_lie_on_the_path) {
     return [path](const auto& x, const auto& noise) {
       std::vector<double> y;
       for (std::size_t i = 0; i < x.values.size(); ++i) {
-        const PathPoint p = path.at(some_times[i / Image::sample_size()]);
+        const PathPoint p = path.at(some_times[i / Images::sample_size()]);
         y.push_back(p.alpha * x.values[i] + p.sigma * noise.values[i]);
       }
       return y;
     };
   };
-  const auto x = argument<Image>(3, 1), noise = argument<Image>(3, 2);
+  const auto x = argument<Images>(3, 1), noise = argument<Images>(3, 2);
   const auto noised = [](auto objective) {
     return [objective](auto clean, auto eps) {
       using W = typename decltype(clean)::context_type::wide;
@@ -191,7 +189,7 @@ BOOST_AUTO_TEST_CASE(noised_inputs_lie_on_the_path) {
 
 /// The mean over a sample of (v̂ − (α' x + σ' ε))², which for the linear path is (v̂ − (ε − x))².
 BOOST_AUTO_TEST_CASE(the_target_is_the_velocity_of_the_path) {
-  const auto v = argument<Image>(3, 1), x = argument<Image>(3, 2), noise = argument<Image>(3, 3);
+  const auto v = argument<Images>(3, 1), x = argument<Images>(3, 2), noise = argument<Images>(3, 3);
   const auto loss = [](auto objective) {
     return [objective](auto velocity, auto clean, auto eps) {
       using W = typename decltype(clean)::context_type::wide;
@@ -203,9 +201,9 @@ BOOST_AUTO_TEST_CASE(the_target_is_the_velocity_of_the_path) {
     return [target](const auto& a, const auto& b, const auto& c) {
       std::vector<double> y(3);
       for (std::size_t i = 0; i < a.values.size(); ++i)
-        y[i / Image::sample_size()] +=
-            std::pow(a.values[i] - target(some_times[i / Image::sample_size()], b.values[i], c.values[i]), 2) /
-            double(Image::sample_size());
+        y[i / Images::sample_size()] +=
+            std::pow(a.values[i] - target(some_times[i / Images::sample_size()], b.values[i], c.values[i]), 2) /
+            double(Images::sample_size());
       return y;
     };
   };
@@ -213,7 +211,7 @@ BOOST_AUTO_TEST_CASE(the_target_is_the_velocity_of_the_path) {
   const auto cosine = [](double t, double data, double eps) {
     return -pi / 2 * std::sin(pi * t / 2) * data + pi / 2 * std::cos(pi * t / 2) * eps;
   };
-  const Accuracy accuracy{.terms = double(Image::sample_size()), .floor = 1};
+  const Accuracy accuracy{.terms = double(Images::sample_size()), .floor = 1};
   agrees_with_formula(loss(FlowMatching<>{}), formula(linear), accuracy, v, x, noise);
   agrees_with_formula(loss(FlowMatching<CosinePath>{}), formula(cosine), accuracy, v, x, noise);
   matches_finite_differences(

@@ -1,7 +1,5 @@
 // Tests samplers with a real model: threads, chunks, precision, and that nothing is allocated from the second call on.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE sampler_model
-#define BOOST_TEST_DYN_LINK
 #include <sra/diffusion/sampler.hpp>
 #include <sra/sra.hpp>
 

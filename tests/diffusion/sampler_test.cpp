@@ -1,7 +1,5 @@
 // Tests samplers against known solutions of formulas, their grids, guidance, draws and errors.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE sampler
-#define BOOST_TEST_DYN_LINK
 #include "../worst_error.hpp"
 #include "velocity_field.hpp"
 

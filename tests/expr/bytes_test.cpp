@@ -1,7 +1,5 @@
 // Tests what launches say they move: operands that a backward pass reads, gradients that it writes or adds to.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE bytes
-#define BOOST_TEST_DYN_LINK
 #include <sra/cpu/cpu.hpp>
 #include <sra/cuda/kernels.cuh>
 #include <sra/ops/attention.hpp>

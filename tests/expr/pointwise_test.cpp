@@ -1,7 +1,5 @@
 // Tests fused expressions over operands of every kind: values, gradients, layouts, shapes of results.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE pointwise
-#define BOOST_TEST_DYN_LINK
 #include "../ops/op_check.hpp"
 
 #include <sra/ops/slice.hpp>
@@ -11,6 +9,8 @@
 
 using namespace sra;
 using namespace sra::op_check;
+
+BOOST_AUTO_TEST_SUITE(pointwise)
 
 namespace {
 
@@ -73,6 +73,15 @@ void each_kind(auto check) {
   check(argument<Shape<dynamic, 5, 7, 3>>(2, 17, {.gap = 1}), argument<Shape<dynamic>>(2, 18));
 }
 
+/// The same for one of each way to lay out the sums of a leaf's gradient: where the expression and not the leaf is in question.
+void some_kinds(auto check) {
+  const auto tokens = argument<Shape<dynamic, 3, 65>>(2, 1, {.gap = 3});
+  check(tokens, argument<Shape<dynamic, 3, 65>>(2, 2));
+  check(tokens, argument<Shape<dynamic, 65>>(2, 3, {.gap = 65}));
+  check(tokens, argument<Shape<65>>(1, 8));
+  check(argument<Shape<dynamic, 5, 7, 3>>(2, 17), argument<Shape<dynamic>>(2, 18));
+}
+
 constexpr Accuracy accuracy{.terms = 390, .floor = 1};
 
 using Groups = std::array<std::int32_t, 15>;
@@ -103,8 +112,6 @@ constexpr auto differences = [](auto x) { return square(slice<1, 129>(x) - slice
 
 }  // namespace
 
-BOOST_AUTO_TEST_SUITE(pointwise)
-
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_kind([](const auto& x, const auto& leaf) {
     agrees_with_formula(
@@ -113,10 +120,8 @@ BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
 }
 
 BOOST_AUTO_TEST_CASE(gradient_matches_finite_differences) {
-  each_kind([](const auto& x, const auto& leaf) {
-    matches_finite_differences(mixed, x, leaf);
-    matches_finite_differences(residual, x, leaf);
-  });
+  each_kind([](const auto& x, const auto& leaf) { matches_finite_differences(mixed, x, leaf); });
+  some_kinds([](const auto& x, const auto& leaf) { matches_finite_differences(residual, x, leaf); });
 }
 
 BOOST_AUTO_TEST_CASE(backends_agree) {
@@ -126,22 +131,18 @@ BOOST_AUTO_TEST_CASE(backends_agree) {
 BOOST_AUTO_TEST_CASE(bf16_loses_what_its_roundings_do) {
   each_kind([](const auto& x, const auto& leaf) {
     bf16_agrees(mixed, 3.3, 0, x, leaf);  // x is an operand three times: its gradient is rounded as often
-    bf16_agrees(residual, 2.2, 0, x, leaf);
   });
+  some_kinds([](const auto& x, const auto& leaf) { bf16_agrees(residual, 2.2, 0, x, leaf); });
 }
 
 BOOST_AUTO_TEST_CASE(accumulates_when_used_twice) {
-  each_kind([](const auto& x, const auto& leaf) {
-    accumulates(mixed, accuracy, x, leaf);
-    accumulates(residual, accuracy, x, leaf);
-  });
+  each_kind([](const auto& x, const auto& leaf) { accumulates(mixed, accuracy, x, leaf); });
+  some_kinds([](const auto& x, const auto& leaf) { accumulates(residual, accuracy, x, leaf); });
 }
 
 BOOST_AUTO_TEST_CASE(each_gradient_may_be_ignored) {
-  each_kind([](const auto& x, const auto& leaf) {
-    ignores_constants(mixed, x, leaf);
-    ignores_constants(residual, x, leaf);
-  });
+  each_kind([](const auto& x, const auto& leaf) { ignores_constants(mixed, x, leaf); });
+  some_kinds([](const auto& x, const auto& leaf) { ignores_constants(residual, x, leaf); });
 }
 
 BOOST_AUTO_TEST_CASE(a_sum_of_a_part_adds_to_the_parts_gradient) {
@@ -153,7 +154,7 @@ BOOST_AUTO_TEST_CASE(a_sum_of_a_part_adds_to_the_parts_gradient) {
 }
 
 BOOST_AUTO_TEST_CASE(fixed_operands_have_no_gradient_and_no_record) {
-  each_kind([](const auto& x, const auto& leaf) {
+  some_kinds([](const auto& x, const auto& leaf) {
     Machine<float> machine;
     BOOST_TEST((machine.run(with_fixed, {1, 2}, -1, x, leaf) == machine.run(with_stopped, {1, 2}, -1, x, leaf)));
   });

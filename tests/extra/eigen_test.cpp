@@ -1,7 +1,5 @@
 // Tests tensors seen as matrices of Eigen: places of elements, gaps, columns, constness.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE eigen
-#define BOOST_TEST_DYN_LINK
 #include <sra/extra/eigen.hpp>
 
 #include <boost/test/unit_test.hpp>

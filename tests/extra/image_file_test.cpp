@@ -1,7 +1,5 @@
 // Checks what is decoded from every kind of JPEG and PNG, and that damaged and oversized ones are refused.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE image_file
-#define BOOST_TEST_DYN_LINK
 #include "written_images.hpp"
 
 #include <sra/extra/image_file.hpp>

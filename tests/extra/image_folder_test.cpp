@@ -1,7 +1,5 @@
 // Checks ImageFolder on files written here: every kind of JPEG and PNG, damaged ones, cropping, resizing, labels.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE image_folder
-#define BOOST_TEST_DYN_LINK
 #include "written_images.hpp"
 
 #include <sra/data/prefetch.hpp>

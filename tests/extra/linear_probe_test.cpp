@@ -1,7 +1,5 @@
 // Tests the linear probe: its equation, what it can tell and what it cannot, and its standard error.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE linear_probe
-#define BOOST_TEST_DYN_LINK
 #include <sra/core/philox.hpp>
 #include <sra/extra/linear_probe.hpp>
 

@@ -1,7 +1,5 @@
 // Tests distances to nearest neighbours: known ones, repetitions, what is refused.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE neighbours
-#define BOOST_TEST_DYN_LINK
 #include <sra/extra/neighbours.hpp>
 
 #include <boost/test/unit_test.hpp>

@@ -1,7 +1,5 @@
 // Tests that launches become ranges of NVTX.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE nvtx
-#define BOOST_TEST_DYN_LINK
 #include <sra/autograd/context.hpp>
 #include <sra/cpu/memory.hpp>
 #include <sra/extra/nvtx.hpp>

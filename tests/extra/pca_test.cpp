@@ -1,7 +1,5 @@
 // Tests principal components: known directions, several tensors in one basis, signs, what is refused.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE pca
-#define BOOST_TEST_DYN_LINK
 #include <sra/core/philox.hpp>
 #include <sra/extra/pca.hpp>
 

@@ -1,7 +1,5 @@
 // Tests reports of runs: what is read, compared, drawn and escaped, and what becomes of damaged and missing files.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE report
-#define BOOST_TEST_DYN_LINK
 #include "../temporary_folder.hpp"
 
 #include <sra/extra/report.hpp>

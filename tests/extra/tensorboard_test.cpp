@@ -1,7 +1,5 @@
 // Tests event files against checksums of the standard and a file that TensorBoard's own writer made.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE tensorboard
-#define BOOST_TEST_DYN_LINK
 #include "../temporary_folder.hpp"
 
 #include <sra/extra/tensorboard.hpp>

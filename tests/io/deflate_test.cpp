@@ -1,7 +1,5 @@
 // Tests the checksums and the compression against known values; png_test decodes what it makes by other means.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE deflate
-#define BOOST_TEST_DYN_LINK
 #include <sra/io/deflate.hpp>
 
 #include <boost/test/unit_test.hpp>

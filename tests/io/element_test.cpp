@@ -1,7 +1,5 @@
 // Tests names, sizes and conversion of the element types of tensor files.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE element
-#define BOOST_TEST_DYN_LINK
 #include "../temporary_folder.hpp"
 
 #include <sra/io/element.hpp>

@@ -1,7 +1,5 @@
 // Tests that files are replaced as a whole or not at all, and that maps refuse what is no file.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE file
-#define BOOST_TEST_DYN_LINK
 #include "../temporary_folder.hpp"
 #include "file_size_limit.hpp"
 

@@ -1,7 +1,5 @@
 // Tests that the commit is found as git's files say it: on a branch, packed, detached, in a further work tree.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE git
-#define BOOST_TEST_DYN_LINK
 #include "../temporary_folder.hpp"
 
 #include <sra/io/git.hpp>

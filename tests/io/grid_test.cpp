@@ -1,7 +1,5 @@
 // Tests the grid: the rule from numbers to bytes on exact values, the place of every pixel, NaN, odd channel counts.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE grid
-#define BOOST_TEST_DYN_LINK
 #include "../temporary_folder.hpp"
 #include "png_picture.hpp"
 

@@ -1,7 +1,5 @@
 // Tests the log: what a line looks like, that it reads back exactly, and that no half line stays.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE json_lines
-#define BOOST_TEST_DYN_LINK
 #include "../temporary_folder.hpp"
 #include "file_size_limit.hpp"
 

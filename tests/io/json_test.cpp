@@ -1,7 +1,5 @@
 // Tests the strict JSON reader against a known one, on good and on bad texts, and the quoting of strings.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE json
-#define BOOST_TEST_DYN_LINK
 #include "../temporary_folder.hpp"
 
 #include <sra/io/json.hpp>

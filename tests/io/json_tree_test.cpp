@@ -1,7 +1,5 @@
 // Tests JSON trees and numbers against a known reader, and what is refused.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE json_tree
-#define BOOST_TEST_DYN_LINK
 #include "../temporary_folder.hpp"
 
 #include <sra/io/json_tree.hpp>

@@ -1,7 +1,5 @@
 // Tests .npy files against bytes as NumPy writes them, and every way in which one can be wrong.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE npy
-#define BOOST_TEST_DYN_LINK
 #include "../temporary_folder.hpp"
 
 #include <sra/io/npy.hpp>

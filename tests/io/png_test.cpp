@@ -1,7 +1,5 @@
 // Tests the PNG writer by decoding its files with libpng, which also checks the compression.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE png
-#define BOOST_TEST_DYN_LINK
 #include "../temporary_folder.hpp"
 #include "file_size_limit.hpp"
 #include "png_picture.hpp"

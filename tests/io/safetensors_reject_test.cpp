@@ -1,7 +1,5 @@
 // Tests that every defect of a safetensors file has its sentence, and that mutated files are read or refused.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE safetensors_reject
-#define BOOST_TEST_DYN_LINK
 #include "../temporary_folder.hpp"
 #include "safetensors_file.hpp"
 

@@ -1,7 +1,5 @@
 // Tests the safetensors reader and writer: what comes back, how it lies in the file, what others make of it.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE safetensors
-#define BOOST_TEST_DYN_LINK
 #include "../temporary_folder.hpp"
 #include "file_size_limit.hpp"
 #include "safetensors_file.hpp"

@@ -1,7 +1,5 @@
 // Tests the table of published sizes and the counts of FLOPs.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE config
-#define BOOST_TEST_DYN_LINK
 #include <sra/models/config.hpp>
 
 #include <boost/test/unit_test.hpp>

@@ -1,7 +1,5 @@
 // Tests what models compute: fresh ones, every condition, inputs of any shape, gradients of all weights.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE dit_forward
-#define BOOST_TEST_DYN_LINK
 #include "tiny_models.hpp"
 
 #include <cmath>

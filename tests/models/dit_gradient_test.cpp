@@ -1,7 +1,5 @@
 // Tests gradients of whole models in double, and the product of all modulations.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE dit_gradient
-#define BOOST_TEST_DYN_LINK
 #include "tiny_models.hpp"
 
 using namespace sra;

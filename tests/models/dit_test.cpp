@@ -1,7 +1,5 @@
 // Tests a model's parameters: keys, shapes, counts, initial values, position embedding, description.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE dit
-#define BOOST_TEST_DYN_LINK
 #include "../nn/module_check.hpp"
 
 #include <sra/alignment/sra_loss.hpp>

@@ -1,7 +1,5 @@
 // Tests the projection head of the alignment.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE align_head
-#define BOOST_TEST_DYN_LINK
 #include "module_check.hpp"
 
 #include <sra/nn/align_head.hpp>

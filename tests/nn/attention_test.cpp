@@ -1,7 +1,5 @@
 // Tests the attention layer, with and without norms of queries and keys.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE attention
-#define BOOST_TEST_DYN_LINK
 #include "module_check.hpp"
 
 #include <sra/nn/attention.hpp>

@@ -1,7 +1,5 @@
 // Tests the transformer block: its equations, its gradients, and running it again instead of keeping what it made.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE dit_block
-#define BOOST_TEST_DYN_LINK
 #include "module_check.hpp"
 
 #include <sra/autograd/checkpoint.hpp>

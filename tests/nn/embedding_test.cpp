@@ -1,7 +1,5 @@
 // Tests the embedders of patches, times and conditions.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE embedding
-#define BOOST_TEST_DYN_LINK
 #include "module_check.hpp"
 
 #include <sra/cpu/draw.hpp>

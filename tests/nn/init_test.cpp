@@ -1,7 +1,5 @@
 // Tests the rules for initial values: bounds, moments, and what a draw depends on.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE init
-#define BOOST_TEST_DYN_LINK
 #include <sra/core/error.hpp>
 #include <sra/cpu/memory.hpp>
 #include <sra/nn/init.hpp>

@@ -1,7 +1,5 @@
 // Tests the linear layer: keys, initial values, results, gradients.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE linear
-#define BOOST_TEST_DYN_LINK
 #include "module_check.hpp"
 
 #include <sra/nn/linear.hpp>
@@ -11,15 +9,15 @@ using namespace sra::module_check;
 
 namespace {
 
-using Layer = Linear<5, 7>;
-constexpr auto plain = [](const Layer& layer, auto x) { return layer(x); };
-constexpr auto activated = [](const Layer& layer, auto x) { return layer.gelu(x); };
+using Dense = Linear<5, 7>;
+constexpr auto plain = [](const Dense& layer, auto x) { return layer(x); };
+constexpr auto activated = [](const Dense& layer, auto x) { return layer.gelu(x); };
 
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(linear)
 
-BOOST_AUTO_TEST_CASE(has_the_keys_and_shapes_of_pytorch) { expect_keys(keys<Layer>(), {"weight [7, 5]", "bias [7]"}); }
+BOOST_AUTO_TEST_CASE(has_the_keys_and_shapes_of_pytorch) { expect_keys(keys<Dense>(), {"weight [7, 5]", "bias [7]"}); }
 
 BOOST_AUTO_TEST_CASE(weights_are_drawn_and_biases_are_zero) {
   Rig<Linear<8, 4>, float> rig;
@@ -34,7 +32,7 @@ BOOST_AUTO_TEST_CASE(weights_are_drawn_and_biases_are_zero) {
 
 BOOST_AUTO_TEST_CASE(is_x_times_the_transposed_weight_plus_bias) {
   const auto x = argument<Shape<dynamic, 3, 5>>(2, 1);
-  Rig<Layer, double> rig;
+  Rig<Dense, double> rig;
   const Numbers u = module_check::linear(x.values, rig.values("weight"), rig.values("bias"));
   const Accuracy accuracy{.terms = 5, .floor = 1};
   expect_close("linear", rig.value(plain, x), u, accuracy.allowed<double>(u));
@@ -42,8 +40,8 @@ BOOST_AUTO_TEST_CASE(is_x_times_the_transposed_weight_plus_bias) {
 }
 
 BOOST_AUTO_TEST_CASE(gradients_match_finite_differences) {
-  matches_finite_differences<Layer>(plain, argument<Shape<dynamic, 3, 5>>(2, 1));
-  matches_finite_differences<Layer>(activated, argument<Shape<dynamic, 5>>(2, 1));
+  matches_finite_differences<Dense>(plain, argument<Shape<dynamic, 3, 5>>(2, 1));
+  matches_finite_differences<Dense>(activated, argument<Shape<dynamic, 5>>(2, 1));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

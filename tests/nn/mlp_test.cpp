@@ -1,7 +1,5 @@
 // Tests the feed-forward layer of a block.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE mlp
-#define BOOST_TEST_DYN_LINK
 #include "module_check.hpp"
 
 #include <sra/nn/mlp.hpp>

@@ -1,7 +1,5 @@
 // Tests parameters: names, offsets, kinds, counts, and how contexts see them.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE param
-#define BOOST_TEST_DYN_LINK
 #include "module_check.hpp"
 
 #include <sra/nn/param.hpp>

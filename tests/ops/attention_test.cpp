@@ -1,7 +1,5 @@
 // Tests attention: queries, keys and values apart and packed, with and without groups.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE attention
-#define BOOST_TEST_DYN_LINK
 #include "op_check.hpp"
 
 #include <sra/cpu/attention_launch.hpp>
@@ -20,6 +18,8 @@
 
 using namespace sra;
 using namespace sra::op_check;
+
+BOOST_AUTO_TEST_SUITE(attention_op)
 
 namespace {
 
@@ -102,8 +102,6 @@ constexpr auto unpacked = [](auto qkv) {
 };
 
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(attention_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_shape([](auto heads, const Accuracy& accuracy, const auto& q, const auto& k, const auto& v) {

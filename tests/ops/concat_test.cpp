@@ -1,7 +1,5 @@
 // Tests columns after columns and tokens after tokens.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE concat
-#define BOOST_TEST_DYN_LINK
 #include "op_check.hpp"
 
 #include <sra/ops/concat.hpp>
@@ -9,6 +7,8 @@
 
 using namespace sra;
 using namespace sra::op_check;
+
+BOOST_AUTO_TEST_SUITE(concat_op)
 
 namespace {
 
@@ -45,8 +45,6 @@ void each_case(auto check) {
 }
 
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(concat_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_case([](auto op, auto definition, const auto&... x) { agrees_with_formula(op, definition, exact, x...); });

@@ -1,7 +1,5 @@
 // Tests the cross-entropy of class scores against its formula and against softmax.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE cross_entropy
-#define BOOST_TEST_DYN_LINK
 #include "op_check.hpp"
 
 #include <sra/cpu/cross_entropy.hpp>
@@ -15,6 +13,8 @@
 
 using namespace sra;
 using namespace sra::op_check;
+
+BOOST_AUTO_TEST_SUITE(cross_entropy_op)
 
 namespace {
 
@@ -59,8 +59,6 @@ void each_shape(auto check) {
 }
 
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(cross_entropy_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_shape([](const Accuracy& accuracy, const auto& x) {

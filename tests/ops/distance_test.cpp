@@ -1,7 +1,5 @@
 // Tests the cosine distances over features and over tokens, small and zero vectors included.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE distance
-#define BOOST_TEST_DYN_LINK
 #include "op_check.hpp"
 
 #include <sra/cpu/distance.hpp>
@@ -13,6 +11,8 @@
 
 using namespace sra;
 using namespace sra::op_check;
+
+BOOST_AUTO_TEST_SUITE(distance_op)
 
 namespace {
 
@@ -60,8 +60,6 @@ void each_shape(auto check) {
 }
 
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(distance_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_shape([](const Accuracy& accuracy, const auto& a, const auto& b) {

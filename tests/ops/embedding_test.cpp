@@ -1,7 +1,5 @@
 // Tests the embeddings of labels and of times.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE embedding
-#define BOOST_TEST_DYN_LINK
 #include "op_check.hpp"
 
 #include <sra/cpu/embedding.hpp>
@@ -15,6 +13,8 @@
 
 using namespace sra;
 using namespace sra::op_check;
+
+BOOST_AUTO_TEST_SUITE(embedding_op)
 
 namespace {
 
@@ -58,8 +58,6 @@ std::vector<double> features(const std::vector<T>& t) {
 void expect_published(double x, double published, double unit) { BOOST_TEST(std::abs(x - published) <= unit, x); }
 
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(embedding_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_table([](auto with, auto formula, const Accuracy&, const auto& table) {

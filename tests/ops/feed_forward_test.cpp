@@ -1,7 +1,5 @@
 // Tests the feed-forward layer: against two layers and a GELU, with what GELU gives kept and made again.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE feed_forward
-#define BOOST_TEST_DYN_LINK
 #include "op_check.hpp"
 
 #include <sra/cpu/linear.hpp>
@@ -9,6 +7,8 @@
 
 using namespace sra;
 using namespace sra::op_check;
+
+BOOST_AUTO_TEST_SUITE(feed_forward_op)
 
 namespace {
 
@@ -35,8 +35,6 @@ void each_size(auto check) {
 }
 
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(feed_forward_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_size([](const Accuracy& accuracy, const auto&... operands) {

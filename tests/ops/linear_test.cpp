@@ -1,7 +1,5 @@
 // Tests linear layers: with and without bias, with GELU, and a bank of them.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE linear
-#define BOOST_TEST_DYN_LINK
 #include "op_check.hpp"
 
 #include <sra/cpu/linear.hpp>
@@ -17,6 +15,8 @@
 
 using namespace sra;
 using namespace sra::op_check;
+
+BOOST_AUTO_TEST_SUITE(linear_op)
 
 namespace {
 
@@ -137,8 +137,6 @@ void bank_is_layers(index_t batch, const std::vector<index_t>& used, const std::
 }
 
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(linear_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_shape([](const Accuracy& accuracy, const auto& x, const auto& w, const auto& b) {

@@ -1,7 +1,5 @@
 // Tests products of batches of matrices, plain and with the second operand transposed.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE matmul
-#define BOOST_TEST_DYN_LINK
 #include "op_check.hpp"
 
 #include <sra/cpu/matmul.hpp>
@@ -9,6 +7,8 @@
 
 using namespace sra;
 using namespace sra::op_check;
+
+BOOST_AUTO_TEST_SUITE(matmul_op)
 
 namespace {
 
@@ -54,8 +54,6 @@ void each_shape_nt(auto check) {
 }
 
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(matmul_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_shape([](const Accuracy& accuracy, const auto& a, const auto& b) {

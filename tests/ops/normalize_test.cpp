@@ -1,7 +1,5 @@
 // Tests rows of unit length, their derivative, and the lower bound of the norm.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE normalize
-#define BOOST_TEST_DYN_LINK
 #include "op_check.hpp"
 
 #include <sra/cpu/normalize.hpp>
@@ -9,6 +7,8 @@
 
 using namespace sra;
 using namespace sra::op_check;
+
+BOOST_AUTO_TEST_SUITE(normalize_op)
 
 namespace {
 
@@ -39,8 +39,6 @@ void each_shape(auto check) {
 }
 
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(normalize_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_shape([](const Accuracy& accuracy, const auto& x) {

@@ -1,7 +1,5 @@
 // Tests cutting images into patches and putting them together again.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE patch
-#define BOOST_TEST_DYN_LINK
 #include "op_check.hpp"
 
 #include <sra/cpu/linear.hpp>
@@ -13,6 +11,8 @@
 
 using namespace sra;
 using namespace sra::op_check;
+
+BOOST_AUTO_TEST_SUITE(patch_op)
 
 namespace {
 
@@ -82,8 +82,6 @@ void each_op(auto check) {
 }
 
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(patch_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_op([](auto op, auto formula, const auto& x) { agrees_with_formula(op, formula, exact, x); });

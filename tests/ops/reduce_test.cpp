@@ -1,7 +1,5 @@
 // Tests sums and means of values and of expressions with operands of every kind.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE reduce
-#define BOOST_TEST_DYN_LINK
 #include "op_check.hpp"
 
 #include <sra/cpu/reduce.hpp>
@@ -9,6 +7,8 @@
 
 using namespace sra;
 using namespace sra::op_check;
+
+BOOST_AUTO_TEST_SUITE(reduce_op)
 
 namespace {
 
@@ -79,8 +79,6 @@ void each_expression(auto check) {
 }
 
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(reduce_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_case([](auto op, auto definition, const auto& accuracy, const auto& x) {

@@ -1,7 +1,5 @@
 // Tests that ops refuse operands of different batches and layouts they cannot read, in one sentence, before any kernel runs.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE refused_operands
-#define BOOST_TEST_DYN_LINK
 #include <sra/cpu/attention_launch.hpp>
 #include <sra/cpu/linear.hpp>
 #include <sra/cpu/norm.hpp>

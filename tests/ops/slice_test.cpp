@@ -1,13 +1,13 @@
 // Tests columns and tokens cut out of a value, in place.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE slice
-#define BOOST_TEST_DYN_LINK
 #include "op_check.hpp"
 
 #include <sra/ops/slice.hpp>
 
 using namespace sra;
 using namespace sra::op_check;
+
+BOOST_AUTO_TEST_SUITE(slice_op)
 
 namespace {
 
@@ -48,8 +48,6 @@ constexpr auto overlapping = [](auto x) {
 };
 
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(slice_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_case([](auto op, auto definition, const auto& x) { agrees_with_formula(op, definition, exact, x); });

@@ -1,7 +1,5 @@
 // Tests softmax: stable, normalised, right derivative, for every width and layout.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE softmax
-#define BOOST_TEST_DYN_LINK
 #include "op_check.hpp"
 
 #include <sra/cpu/softmax.hpp>
@@ -9,6 +7,8 @@
 
 using namespace sra;
 using namespace sra::op_check;
+
+BOOST_AUTO_TEST_SUITE(softmax_op)
 
 namespace {
 
@@ -26,8 +26,6 @@ void each_shape(auto check) {
 }
 
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(softmax_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_shape([](const Accuracy& accuracy, const auto& x) {

@@ -1,13 +1,13 @@
 // Tests the parts of split: where they lie, and where their gradients go.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE split
-#define BOOST_TEST_DYN_LINK
 #include "op_check.hpp"
 
 #include <sra/ops/split.hpp>
 
 using namespace sra;
 using namespace sra::op_check;
+
+BOOST_AUTO_TEST_SUITE(split_op)
 
 namespace {
 
@@ -44,8 +44,6 @@ void each_shape(auto check) {
 }
 
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(split_op)
 
 BOOST_AUTO_TEST_CASE(agrees_with_unfused_definition) {
   each_shape([](const auto& x) {

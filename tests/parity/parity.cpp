@@ -325,7 +325,8 @@ int main(int count, char** words) {
       return 0;
     }
     if (!word.empty() && word[0] != '-')
-      return parity::check_folder(word, count == 3 ? parity::read_deviations(words[2]) : parity::Deviations{});
+      return parity::check_folder(
+          word, count == 3 ? parity::read_deviations(words[2], parity::Place::wide_residual) : parity::Deviations{});
     std::fprintf(stderr, "usage: parity DIR [DEVIATIONS] | parity --isas\n");
     return 2;
   } catch (const std::exception& e) {

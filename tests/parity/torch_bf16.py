@@ -4,7 +4,8 @@
 torch_bf16.py GOLDENS...
 
 Computes what is in a folder of goldens with PyTorch, in float32, which must agree with them, and under bf16 autocast,
-and writes how far the latter deviates to bf16/FOLDER.txt beside this file.
+and writes how far the latter deviates to bf16/FOLDER.txt beside this file: with the residual stream in float32, as autocast
+has it, and in bf16, as a backend may choose.
 
 A deviation is one draw of all roundings: a loss may be near the exact one by chance, and whether AdamW's first step
 turns round where a gradient is nearly zero is chance, too.  So each number is the largest of DRAWS draws: the first of
@@ -73,7 +74,22 @@ class NormedAttention(sit_torch.Attention):
         return self.proj(y.transpose(1, 2).reshape(b, t, d))
 
 
-def build(cfg):
+def narrow(x):
+    """x in bf16, and its gradient, too."""
+    return x.bfloat16().float()
+
+
+class NarrowBlock(sit_torch.Block):
+    """A block whose residual stream is in bf16."""
+
+    def forward(self, x, c):
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.adaLN_modulation(c).chunk(6, dim=1)
+        x = narrow(x)
+        x = narrow(x + gate1.unsqueeze(1) * self.attn(sit_torch.modulated_norm(x, shift1, scale1)))
+        return narrow(x + gate2.unsqueeze(1) * self.mlp(sit_torch.modulated_norm(x, shift2, scale2)))
+
+
+def build(cfg, narrow_stream):
     """The peer's model in the sizes of the goldens."""
     sit_torch.SIDE, sit_torch.PATCH = cfg["input_size"], cfg["patch_size"]
     sit_torch.CHANNELS, sit_torch.CLASSES = cfg["in_channels"], cfg["num_classes"]
@@ -82,6 +98,9 @@ def build(cfg):
     if cfg.get("qk_norm"):
         for block in model.blocks:
             block.attn = NormedAttention(hidden, heads)
+    if narrow_stream:
+        for block in model.blocks:
+            block.__class__ = NarrowBlock
     return model
 
 
@@ -116,8 +135,8 @@ def norm(x):
 class Run:
     """What a folder's files have, computed in one type from one draw: tensors by file and name."""
 
-    def __init__(self, folder, draw, bf16=False):
-        self.folder, self.draw, self.bf16 = folder, draw, bf16
+    def __init__(self, folder, draw, bf16=False, narrow_stream=False):
+        self.folder, self.draw, self.bf16, self.narrow_stream = folder, draw, bf16, narrow_stream
         self.weights = self.read("weights.safetensors")
         self.cfg = json.loads(self.weights.metadata["cfg"])
         self.values = {}
@@ -129,7 +148,7 @@ class Run:
         return torch.autocast("cpu", dtype=torch.bfloat16) if self.bf16 else contextlib.nullcontext()
 
     def load(self, prefix):
-        model = build(self.cfg)
+        model = build(self.cfg, self.narrow_stream)
         state = {k[len(prefix) :]: v for k, v in self.weights.tensors.items() if k.startswith(prefix)}
         model.load_state_dict(state)
         return model
@@ -320,7 +339,7 @@ def check_float32(exact, golden, cfg):
 
 
 def measure(folder):
-    """Deviations of bf16 by file and tensor, and those of float32."""
+    """Deviations of bf16 by file and tensor, with the stream in float32 and in bf16, and those of float32."""
     largest = {}
     for draw in range(DRAWS):
         run = Run(folder, draw)
@@ -329,8 +348,11 @@ def measure(folder):
             golden = {key: Golden(os.path.join(folder, key[0]))[key[1]].double() for key in exact}
             worst = check_float32(exact, golden, run.cfg)
             exact = golden
-        for key, deviation in deviations(Run(folder, draw, bf16=True).run(), exact, run.cfg).items():
-            largest[key] = max(deviation, largest.get(key, 0))
+        for stream in range(2):
+            bf16 = Run(folder, draw, bf16=True, narrow_stream=stream == 1).run()
+            for key, deviation in deviations(bf16, exact, run.cfg).items():
+                two = largest.setdefault(key, [0, 0])
+                two[stream] = max(deviation, two[stream])
     return largest, worst
 
 
@@ -341,11 +363,12 @@ def report(folder):
     today, isa = datetime.date.today(), torch.backends.cpu.get_cpu_capability()
     print(f"# PyTorch {torch.__version__} on a CPU with {isa}, {today}: tests/parity/torch_bf16.py")
     print("# ||a - b|| / ||b|| of the tensor; of gradients that are zero: / ||whole gradient||")
+    print("# under autocast, and with the residual stream in bf16, too")
     for file, (x, tensor) in worst.items():
         print(f"\n# float32 deviates by up to {x:.2g}: {tensor}\n{file}")
         for (f, tensor), deviation in largest.items():
             if f == file:
-                print(f"{deviation:.2e} {tensor}")
+                print("{:.2e} {:.2e}".format(*deviation), tensor)
 
 
 def main():

@@ -1,7 +1,5 @@
 // Checks that training allocates nothing once it runs: every way to allocate is counted, in all threads.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE allocations
-#define BOOST_TEST_DYN_LINK
 #include "../temporary_folder.hpp"
 
 #include <sra/sra.hpp>

@@ -1,7 +1,5 @@
 // Checks that a trainer answers bad input with one clear sentence and stays as it was.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE bad_input
-#define BOOST_TEST_DYN_LINK
 #include "probe.hpp"
 #include "tiny_run.hpp"
 

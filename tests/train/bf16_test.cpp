@@ -1,7 +1,5 @@
 // Checks training and sampling in bf16: it follows float, its copies of the weights are fresh, its runs resume exactly.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE bf16
-#define BOOST_TEST_DYN_LINK
 #include "../temporary_folder.hpp"
 #include "tiny_run.hpp"
 

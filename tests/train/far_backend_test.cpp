@@ -1,7 +1,5 @@
 // Trains, saves, loads, validates and samples on a backend whose memory the host cannot touch: the CPU's bits, and no fault.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE far_backend
-#define BOOST_TEST_DYN_LINK
 #include "expected_statistics.hpp"
 #include "far_runs.hpp"
 #include "process.hpp"

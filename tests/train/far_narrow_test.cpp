@@ -1,7 +1,5 @@
 // Trains and samples with the choices of a GPU: a residual stream in bf16 and samplers in float follow the CPU up to rounding.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE far_narrow
-#define BOOST_TEST_DYN_LINK
 #include "far_runs.hpp"
 
 #include <boost/test/unit_test.hpp>

@@ -1,7 +1,5 @@
 // Checks gradients of one block and of whole training steps in double against central differences, to 1e-7.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE gradient
-#define BOOST_TEST_DYN_LINK
 #include "../worst_error.hpp"
 #include "tiny_run.hpp"
 

@@ -1,7 +1,5 @@
 // Tests what a trainer says when its memory does not suffice: what was needed, and what would fit.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE memory_advice
-#define BOOST_TEST_DYN_LINK
 #include "tiny_run.hpp"
 
 #include <boost/test/unit_test.hpp>

@@ -1,7 +1,5 @@
 // Checks what a trainer says it will take against what its process takes.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE memory_plan
-#define BOOST_TEST_DYN_LINK
 #include "process.hpp"
 #include "tiny_run.hpp"
 

@@ -1,7 +1,5 @@
 // Tests that two trainers of one seed are paired: the same initial weights, pictures and draws, with alignment and without.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE paired
-#define BOOST_TEST_DYN_LINK
 #include "tiny_run.hpp"
 
 #include <boost/test/unit_test.hpp>

@@ -1,7 +1,5 @@
 // Tests the profile of training steps: what is counted, the limits, and that training does not notice it.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE profile
-#define BOOST_TEST_DYN_LINK
 #include "../temporary_folder.hpp"
 #include "runs.hpp"
 

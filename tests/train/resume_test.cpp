@@ -1,7 +1,5 @@
 // Checks that a run that was stopped, killed or moved to other threads goes on bit for bit, or is refused clearly.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE resume
-#define BOOST_TEST_DYN_LINK
 #include "../io/file_size_limit.hpp"
 #include "runs.hpp"
 

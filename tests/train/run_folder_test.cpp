@@ -1,7 +1,5 @@
 // Checks what a run's folder may hold beside its checkpoints, and that data and locale of the program do not spoil it.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE run_folder
-#define BOOST_TEST_DYN_LINK
 #include "runs.hpp"
 
 #include <sra/io/json_tree.hpp>

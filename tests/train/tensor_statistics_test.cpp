@@ -1,7 +1,5 @@
 // Tests statistics of parameters: against copies of the numbers, after steps that change nothing, after a resume.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE tensor_statistics
-#define BOOST_TEST_DYN_LINK
 #include "../temporary_folder.hpp"
 #include "expected_statistics.hpp"
 #include "probe.hpp"

@@ -19,6 +19,13 @@ inline constexpr DiTConfig tiny{
     .height = 8, .width = 8, .channels = 3, .patch = 4, .hidden = 16, .depth = 3, .heads = 2};
 using Tiny = SiT<tiny, Classes<3>>;
 
+}  // namespace sra::test
+
+extern SRA_INSTANTIATE(sra::test::Tiny);
+extern SRA_INSTANTIATE(sra::test::Tiny, sra::Cpu, sra::bf16);
+
+namespace sra::test {
+
 /// Random images with labels in host memory.
 template <class Model = Tiny>
 struct Samples {

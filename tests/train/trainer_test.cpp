@@ -1,7 +1,5 @@
 // Checks a trainer's steps: the update against a naive one, accumulation, frozen parameters, threads and memory.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE trainer
-#define BOOST_TEST_DYN_LINK
 #include "probe.hpp"
 #include "tiny_run.hpp"
 

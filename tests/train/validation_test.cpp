@@ -1,7 +1,5 @@
 // Tests validation: fixed draws, both sets of weights, no trace in the training, its log lines.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE validation
-#define BOOST_TEST_DYN_LINK
 #include "../temporary_folder.hpp"
 #include "tiny_run.hpp"
 

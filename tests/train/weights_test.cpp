@@ -1,7 +1,5 @@
 // Tests reading weights: from a run, with and without prefixes, what does not fit, and what a sampler draws by them.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE weights
-#define BOOST_TEST_DYN_LINK
 #include "../temporary_folder.hpp"
 #include "tiny_run.hpp"
 

@@ -1,7 +1,5 @@
 // Tests that two translation units with the whole library link into one program, and that both train.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE linkage
-#define BOOST_TEST_DYN_LINK
 #include "train.hpp"
 
 #include <boost/test/unit_test.hpp>

@@ -1,7 +1,5 @@
 // Tests alignments of a user's: between relations of tokens, on the clean image, on features that the samples carry.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE alignment
-#define BOOST_TEST_DYN_LINK
 #include "../../examples/05_distance.hpp"
 #include "../../examples/06_alignment.hpp"
 #include "training.hpp"

@@ -1,7 +1,5 @@
 // Tests a block of a user's in a model of the user's, made of the library's modules and the user's ops.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE block
-#define BOOST_TEST_DYN_LINK
 #include "../../examples/04_block.hpp"
 #include "training.hpp"
 

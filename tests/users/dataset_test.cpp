@@ -1,7 +1,5 @@
 // Tests a data set of a user's whose samples carry a condition's numbers and features; examples/07_dataset trains on such.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE dataset
-#define BOOST_TEST_DYN_LINK
 #include "waves.hpp"
 
 #include <boost/test/unit_test.hpp>

@@ -1,7 +1,5 @@
 // Tests ops of a user's, in a namespace of the user's: a structured one with kernels of its own, and a pointwise one.
 // SPDX-License-Identifier: MIT
-#define BOOST_TEST_MODULE op
-#define BOOST_TEST_DYN_LINK
 #include "../../examples/02_pointwise_op.hpp"
 #include "../../examples/03_structured_op.hpp"
 #include "../ops/op_check.hpp"

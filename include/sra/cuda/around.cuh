@@ -19,7 +19,7 @@
 #include <exception>
 #include <vector>
 
-namespace sra::cuda {
+namespace sra::gpu {
 
 namespace detail {
 
@@ -133,4 +133,4 @@ std::vector<ParameterStatistics> parameter_statistics(C& context, const UpdatedB
   return all;
 }
 
-}  // namespace sra::cuda
+}  // namespace sra::gpu

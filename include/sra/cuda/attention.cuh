@@ -7,7 +7,7 @@
 
 #include <type_traits>
 
-namespace sra::cuda {
+namespace sra::gpu {
 
 /// o = softmax(q kᵀ / √d) v, d = D / Heads; a query that sees no key gets o = 0.  Reads q, k, v, writes o and lse. bf16
 /// in rows of whole 16 bytes with d a multiple of 8 up to 128 runs on tensor cores (CudaOptions::attention says how), with p
@@ -59,4 +59,4 @@ void attention_backward(C& context, View<const T, Q> dy, View<T, Q> o, const wid
   launch(context, "attention_backward", pull.cost(5), [&](Cuda& cuda) { pull.plainly(cuda); });
 }
 
-}  // namespace sra::cuda
+}  // namespace sra::gpu

@@ -6,7 +6,7 @@
 
 #include <cstddef>
 
-namespace sra::cuda::detail {
+namespace sra::gpu::detail {
 
 /// With p = 2^(base q k^T - lse), dp = dy v^T and ds = p (dp - rowsum(dy o)): dv = p^T dy, dk = scale ds^T q, dq =
 /// scale ds k. A warp has 16 Strips keys and keeps their dk and dv in registers while the queries pass through shared
@@ -190,4 +190,4 @@ struct AttentionBackward : AttentionGradients<Width, Masked> {
   }
 };
 
-}  // namespace sra::cuda::detail
+}  // namespace sra::gpu::detail

@@ -6,7 +6,7 @@
 
 #include <cstddef>
 
-namespace sra::cuda::detail {
+namespace sra::gpu::detail {
 
 /// o = softmax(scale q k^T) v and its log-sum-exp.  A warp has 16 Strips queries, their sums stay in registers; keys
 /// and values pass through shared memory in tiles of 64, of which the next is copied while one is used.  Sums and
@@ -75,4 +75,4 @@ struct AttentionForward : AttentionQueries<Width, Strips, Masked> {
   }
 };
 
-}  // namespace sra::cuda::detail
+}  // namespace sra::gpu::detail

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <limits>
 
-namespace sra::cuda::detail {
+namespace sra::gpu::detail {
 
 /// Operands of attention backward on tensor cores.  A block of threads has one head, of which it takes some keys at a time.
 template <int Width, bool Masked>
@@ -90,4 +90,4 @@ struct AttentionGradients {
   }
 };
 
-}  // namespace sra::cuda::detail
+}  // namespace sra::gpu::detail

@@ -14,7 +14,7 @@
 #include <cstdint>
 #include <type_traits>
 
-namespace sra::cuda::detail {
+namespace sra::gpu::detail {
 
 /// The least power of two of warps, at most `most`, whose strips of 16 rows cover `rows`.
 constexpr int warps_for(index_t rows, int strips, int most) {
@@ -201,4 +201,4 @@ struct AttentionPull : AttentionOperands<Heads, T, Q, K, Mask> {
   }
 };
 
-}  // namespace sra::cuda::detail
+}  // namespace sra::gpu::detail

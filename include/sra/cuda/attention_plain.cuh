@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <limits>
 
-namespace sra::cuda::detail {
+namespace sra::gpu::detail {
 
 /// a b of two rows, summed in order.
 template <int Width, class T>
@@ -170,4 +170,4 @@ struct PlainQueryGradient : PlainAttentionBackward<T, Width, Masked> {
   }
 };
 
-}  // namespace sra::cuda::detail
+}  // namespace sra::gpu::detail

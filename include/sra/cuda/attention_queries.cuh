@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <limits>
 
-namespace sra::cuda::detail {
+namespace sra::gpu::detail {
 
 /// Operands of attention forward, which kernels derive from, and the steps that need nothing of a warp but its registers.
 /// A warp has 16 Strips queries; a lane has rows first_of_sum and 8 below of each strip.
@@ -122,4 +122,4 @@ struct AttentionQueries {
   SRA_DEVICE float shift_for(float top) const { return top > hidden ? top * base : 0.0f; }
 };
 
-}  // namespace sra::cuda::detail
+}  // namespace sra::gpu::detail

@@ -8,7 +8,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace sra::cuda::detail {
+namespace sra::gpu::detail {
 
 using arch::Pair;
 
@@ -157,4 +157,4 @@ SRA_DEVICE void round_sums(Pair (&to)[Strips][4], const float (&c)[Strips][N][4]
     }
 }
 
-}  // namespace sra::cuda::detail
+}  // namespace sra::gpu::detail

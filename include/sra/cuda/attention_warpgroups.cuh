@@ -9,7 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace sra::cuda::detail {
+namespace sra::gpu::detail {
 
 /// The same as AttentionForward, in the same order.  A warpgroup has 64 queries, whose q, p and sums stay in registers;
 /// keys and values pass through shared memory in tiles of 64, of which two are copied while one is used.  While one
@@ -114,4 +114,4 @@ struct WarpgroupAttentionForward : AttentionQueries<Width, 1, Masked> {
   }
 };
 
-}  // namespace sra::cuda::detail
+}  // namespace sra::gpu::detail

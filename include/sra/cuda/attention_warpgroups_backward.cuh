@@ -9,7 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace sra::cuda::detail {
+namespace sra::gpu::detail {
 
 /// The same as AttentionBackward.  A warpgroup has 64 keys in each of its strips and keeps their dk and dv in registers; all
 /// tiles consist of core matrices, and only p and ds come from registers.  ds of a tile is written to shared memory as
@@ -226,4 +226,4 @@ struct WarpgroupAttentionBackward : AttentionGradients<Width, Masked> {
   }
 };
 
-}  // namespace sra::cuda::detail
+}  // namespace sra::gpu::detail

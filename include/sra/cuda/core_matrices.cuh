@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-namespace sra::cuda::detail {
+namespace sra::gpu::detail {
 
 // A product of a warpgroup reads operands from shared memory by a descriptor of 64 bits (PTX ISA, "Matrix descriptor" of
 // wgmma): bits 0-13 hold the start, 16-29 the "leading dimension byte offset" (LBO), 32-45 the "stride dimension byte
@@ -101,4 +101,4 @@ SRA_DEVICE void multiply_shared_by_rows(float (&d)[Columns / 8][4], std::uint64_
   if constexpr (First + columns < Columns) multiply_shared_by_rows<Columns, First + columns>(d, a, b);
 }
 
-}  // namespace sra::cuda::detail
+}  // namespace sra::gpu::detail

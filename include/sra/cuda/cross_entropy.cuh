@@ -7,7 +7,7 @@
 #include <cmath>
 #include <cstdint>
 
-namespace sra::cuda {
+namespace sra::gpu {
 
 namespace detail {
 
@@ -76,4 +76,4 @@ void cross_entropy_backward(C& context, View<const W, R> dy, const W* logs, View
   });
 }
 
-}  // namespace sra::cuda
+}  // namespace sra::gpu

@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-namespace sra::cuda {
+namespace sra::gpu {
 
 /// How attention multiplies on tensor cores: a warp at a time with mma.sync, on every device since sm_80, or a warpgroup at
 /// a time with wgmma.  The latter stands for the former where the program has no code for the device's sm_90a, and for heads
@@ -199,10 +199,10 @@ class Cuda {
   Products products_;
 };
 
-}  // namespace sra::cuda
+}  // namespace sra::gpu
 
 namespace sra {
-using cuda::AttentionKernel;
-using cuda::Cuda;
-using cuda::CudaOptions;
+using gpu::AttentionKernel;
+using gpu::Cuda;
+using gpu::CudaOptions;
 }  // namespace sra

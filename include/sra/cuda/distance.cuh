@@ -9,7 +9,7 @@
 
 #include <type_traits>
 
-namespace sra::cuda {
+namespace sra::gpu {
 
 namespace detail {
 
@@ -203,4 +203,4 @@ void cosine_backward(C& context, View<const W, R> dy, W* stats, View<A, S> a, Vi
   });
 }
 
-}  // namespace sra::cuda
+}  // namespace sra::gpu

@@ -8,7 +8,7 @@
 #include <cmath>
 #include <cstdint>
 
-namespace sra::cuda {
+namespace sra::gpu {
 
 namespace detail {
 
@@ -144,4 +144,4 @@ void path_coefficients(C& context, View<W, Shape<dynamic>> alpha, View<W, Shape<
   });
 }
 
-}  // namespace sra::cuda
+}  // namespace sra::gpu

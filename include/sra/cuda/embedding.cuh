@@ -7,7 +7,7 @@
 #include <cmath>
 #include <cstdint>
 
-namespace sra::cuda {
+namespace sra::gpu {
 
 namespace detail {
 
@@ -115,4 +115,4 @@ void time_features_forward(C& context, View<T, Y> y, View<const W, Shape<dynamic
   });
 }
 
-}  // namespace sra::cuda
+}  // namespace sra::gpu

@@ -15,7 +15,7 @@
 #include <cstdint>
 #include <type_traits>
 
-namespace sra::cuda {
+namespace sra::gpu {
 
 /// Both numbers of a pair.
 SRA_DEVICE float low_of(arch::Pair p) { return __builtin_bit_cast(float, p << 16); }
@@ -160,4 +160,4 @@ void for_each(Cuda& cuda, index_t count, const F& f) {
   arch::launch_kernel(cuda.stream(), std::min(most, (count + threads - 1) / threads), 0, ForEach<F>{f, count});
 }
 
-}  // namespace sra::cuda
+}  // namespace sra::gpu

@@ -9,7 +9,7 @@
 
 #include <type_traits>
 
-namespace sra::cuda {
+namespace sra::gpu {
 
 using sra::detail::BranchView;
 using sra::detail::ConstantView;
@@ -64,4 +64,4 @@ void with_vectors(const F& f, const Operand&... operand) {
   f.template operator()<1>();
 }
 
-}  // namespace sra::cuda
+}  // namespace sra::gpu

@@ -14,7 +14,7 @@
 #include <type_traits>
 #include <vector>
 
-namespace sra::cuda {
+namespace sra::gpu {
 
 /// A product of two square matrices of normal random numbers: zeros would take less power than training does.
 /// @tparam T float or bf16
@@ -101,4 +101,4 @@ Limits measured_limits(Cuda& cuda, std::type_identity<T>, const LimitSizes& size
   return limits;
 }
 
-}  // namespace sra::cuda
+}  // namespace sra::gpu

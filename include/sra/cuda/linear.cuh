@@ -10,7 +10,7 @@
 
 #include <type_traits>
 
-namespace sra::cuda {
+namespace sra::gpu {
 
 namespace detail {
 
@@ -370,4 +370,4 @@ void linear_bank_backward(C& context, View<const TY, Y> dy, View<TX, X> x, View<
   detail::linear_layers_backward<true>(context, dy, x, w, dx, dw, db, count > 1 ? stride : 0, count);
 }
 
-}  // namespace sra::cuda
+}  // namespace sra::gpu

@@ -4,7 +4,7 @@
 
 #include <sra/cuda/linear.cuh>
 
-namespace sra::cuda {
+namespace sra::gpu {
 
 /// y = a b or y += a b or nothing, sample by sample, a and b each taken as they are or transposed.  Sums in float.
 /// @param y [B, M, N]  @param a [B, M, K] or transposed [B, K, M]  @param b [B, K, N] or transposed [B, N, K]
@@ -32,4 +32,4 @@ void batched_product(C& context, Grad<T, S> y, View<A, SA> a, View<B, SB> b) {
          [&](Cuda& cuda) { cuda.products().run(key, o); });
 }
 
-}  // namespace sra::cuda
+}  // namespace sra::gpu

@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <type_traits>
 
-namespace sra::cuda {
+namespace sra::gpu {
 
 /// Zeroes memory.
 template <ContextOn<Cuda> C>
@@ -91,4 +91,4 @@ void copy_to_host(C& context, View<T, S> y, View<const T, S> x) {
   });
 }
 
-}  // namespace sra::cuda
+}  // namespace sra::gpu

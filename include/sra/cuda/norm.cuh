@@ -11,7 +11,7 @@
 #include <cstddef>
 #include <type_traits>
 
-namespace sra::cuda {
+namespace sra::gpu {
 
 namespace detail {
 
@@ -410,4 +410,4 @@ void norm_backward(C& context, View<const T, S> dy, const W* stats, View<TX, S> 
   context.workspace().activations.pop(before);
 }
 
-}  // namespace sra::cuda
+}  // namespace sra::gpu

@@ -4,7 +4,7 @@
 
 #include <sra/cuda/kernel.cuh>
 
-namespace sra::cuda {
+namespace sra::gpu {
 
 namespace detail {
 
@@ -64,4 +64,4 @@ void image_from_patches(C& context, Grad<T, Image> to, X x) {
          [&](Cuda& cuda) { detail::copy_patches<false, P, Order>(cuda, to.to, x, to.mode == GradMode::accumulate); });
 }
 
-}  // namespace sra::cuda
+}  // namespace sra::gpu

@@ -12,7 +12,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace sra::cuda {
+namespace sra::gpu {
 
 namespace detail {
 
@@ -366,4 +366,4 @@ void pointwise_backward(C& context, S shape, Dy dy, double scale, Pack<L...> lea
   (std::index_sequence_for<L...>{});
 }
 
-}  // namespace sra::cuda
+}  // namespace sra::gpu

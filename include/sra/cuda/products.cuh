@@ -17,7 +17,7 @@
 #include <string>
 #include <utility>
 
-namespace sra::cuda {
+namespace sra::gpu {
 
 /// A key as one word of a file.
 inline std::string to_string(const arch::ProductKey& k) {
@@ -169,4 +169,4 @@ class Products {
   bool capturing_ = false;
 };
 
-}  // namespace sra::cuda
+}  // namespace sra::gpu

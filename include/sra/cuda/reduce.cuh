@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-namespace sra::cuda {
+namespace sra::gpu {
 
 namespace detail {
 
@@ -114,4 +114,4 @@ void reduce_forward(C& context, View<T, R> y, S shape, double scale, Pack<L...> 
   });
 }
 
-}  // namespace sra::cuda
+}  // namespace sra::gpu

@@ -6,7 +6,7 @@
 #include <sra/cuda/warp_row.cuh>
 #include <sra/expr/maths.hpp>
 
-namespace sra::cuda {
+namespace sra::gpu {
 
 namespace detail {
 
@@ -184,4 +184,4 @@ void normalize_backward(C& context, View<const T, S> dy, View<T, S> y, const typ
   });
 }
 
-}  // namespace sra::cuda
+}  // namespace sra::gpu

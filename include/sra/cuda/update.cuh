@@ -10,7 +10,7 @@
 #include <cmath>
 #include <type_traits>
 
-namespace sra::cuda {
+namespace sra::gpu {
 
 namespace detail {
 
@@ -168,4 +168,4 @@ void update_parameters(C& context, const UpdateArgs<W, T>& args, const UpdateSta
   });
 }
 
-}  // namespace sra::cuda
+}  // namespace sra::gpu

@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-namespace sra::cuda::detail {
+namespace sra::gpu::detail {
 
 /// A row in the registers of a warp, as it is in memory: lane l holds pieces l, l + 32, … of N numbers, up to six (1,536 numbers
 /// for N = 8).  Of longer rows nothing is kept, every look reads memory.
@@ -75,4 +75,4 @@ void for_rows(Cuda& cuda, index_t rows, const Rule& rule) {
                       WarpRows<Rule>{rule, rows});
 }
 
-}  // namespace sra::cuda::detail
+}  // namespace sra::gpu::detail

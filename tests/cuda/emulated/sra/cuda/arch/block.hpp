@@ -6,6 +6,7 @@
 #include <sra/core/error.hpp>
 #include <sra/cuda/arch/sanitizers.hpp>
 
+#include <setjmp.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 
@@ -229,9 +230,10 @@ class Block {
   struct Fiber {
     std::unique_ptr<Stack> stack;
     ucontext_t context{};
+    jmp_buf place;
     Meeting* waits = nullptr;
     index_t until = 0;  ///< arrivals after which it goes on
-    bool ended = false, odd[2] = {};
+    bool started = false, ended = false, odd[2] = {};
     alignas(16) std::byte slot[2][2][slot_bytes];
     void* sanitizer = nullptr;
     Attachments attachments;
@@ -300,7 +302,7 @@ class Block {
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_start_switch_fiber(&main_fake_, f.stack->bottom(), Stack::bytes);
 #endif
-    swapcontext(&main_, &f.context);
+    go_in(f);
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_finish_switch_fiber(main_fake_, nullptr, nullptr);
 #endif
@@ -315,11 +317,26 @@ class Block {
     void* fake = nullptr;
     __sanitizer_start_switch_fiber(last ? nullptr : &fake, main_bottom_, main_bytes_);
 #endif
-    swapcontext(&me.context, &main_);
+    go_out(me);
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_finish_switch_fiber(fake, &main_bottom_, &main_bytes_);
 #endif
   }
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+  void go_in(Fiber& f) { swapcontext(&main_, &f.context); }
+  void go_out(Fiber& me) { swapcontext(&me.context, &main_); }
+#else
+  // A context keeps the mask of signals, by a call of the system at every change; a jump does not, but cannot begin on a stack.
+  void go_in(Fiber& f) {
+    if (_setjmp(main_place_) != 0) return;
+    if (f.started) _longjmp(f.place, 1);
+    f.started = true;
+    setcontext(&f.context);
+  }
+  void go_out(Fiber& me) {
+    if (_setjmp(me.place) == 0) _longjmp(main_place_, 1);
+  }
+#endif
   void finish(Fiber& f) {
 #if defined(__SANITIZE_THREAD__)
     __tsan_destroy_fiber(f.sanitizer);
@@ -375,6 +392,7 @@ class Block {
   const void* body_ = nullptr;
   void (*call_)(const void*) = nullptr;
   std::exception_ptr failure_;
+  jmp_buf main_place_;
   ucontext_t main_{};
   char begin_ = 0, end_ = 0, published_ = 0, read_ = 0;  ///< what the thread sanitizer sees released and acquired
   [[maybe_unused]] void* main_sanitizer_ = nullptr;
