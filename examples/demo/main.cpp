@@ -3,6 +3,8 @@
 #include "pictures.hpp"
 #include "report.hpp"
 
+#include <sra/extra/report.hpp>
+
 #include <charconv>
 #include <cstdio>
 #include <exception>
@@ -17,18 +19,30 @@ constexpr const char* usage =
     "usage: demo [STEPS | --quick]\n\n"
     "Trains on generated shapes with and without alignment, STEPS steps each, and writes the folder sra-demo: both "
     "runs,\n"
-    "demo.json, samples.png, samples_over_time.png and look.png.  --quick: a little of everything, to see that it "
-    "works.\n";
+    "demo.json, samples.png, samples_over_time.png, look.png, and report.html, a page about all of it.  --quick: a "
+    "little "
+    "of\n"
+    "everything, to see that it works.\n";
 
 /// So little of everything that it takes seconds.
 Settings quick() {
-  return {.steps = 8, .validation = 64, .probed = 100, .judged = 40, .judge_steps = 20, .sampler_steps = 2};
+  return {
+      .steps = 8, .validation = 64, .probed = 100, .judged = 40, .judge_steps = 20, .sampler_steps = 2, .profiled = 2};
 }
 
 /// What an earlier demo left there would be resumed.
 void begin_anew(const Settings& s) {
   for (const char* run : {"sra", "none"}) std::filesystem::remove_all(s.folder / run);
   std::filesystem::create_directories(s.folder);
+}
+
+/// One page about both runs and what was measured, with links into the documentation.
+void write_report(const Settings& s) {
+  const std::filesystem::path page = s.folder / "report.html";
+  std::error_code code;
+  const auto docs = std::filesystem::relative(SRA_DOCS, std::filesystem::absolute(page).parent_path(), code);
+  sra::report::write_page(page, sra::report::read_runs({s.folder / "none", s.folder / "sra"}),
+                          {.docs = docs.generic_string()});
 }
 
 int stopped(const Settings& s) {
@@ -51,9 +65,14 @@ int run(const Settings& s) {
   draw_samples(s.folder / "samples.png", samples);
   draw_over_time(s.folder / "samples_over_time.png", over_time);
   draw_look(s.folder / "look.png", *runs.with, over_time);
+  runs.with->profile(s.profiled);
+  runs.without->profile(s.profiled);
   runs.record.add("seconds", sra::now_seconds() - start).write(s.folder / "demo.json");
-  say("written", s.folder.string() + "/look.png, samples.png, samples_over_time.png, demo.json, and both runs");
-  say("next", "look at the pictures; then examples/train_shapes.cpp is the program, README.md the way on");
+  write_report(s);
+  say("written",
+      s.folder.string() + "/report.html, look.png, samples.png, samples_over_time.png, demo.json, and both runs");
+  say("next",
+      "open the report, look at the pictures; then examples/train_shapes.cpp is the program, README.md the way on");
   return 0;
 }
 

@@ -25,6 +25,7 @@ struct Settings {
   index_t judge_steps = 600;   ///< of training the judge
   index_t sampler_steps = 20;
   double guidance = 2;
+  index_t profiled = 20;  ///< steps of which the report says where their time went
 };
 
 /// Whose weights, at what time: the averaged ones are the teacher's.
@@ -58,6 +59,8 @@ class Run {
   /// What the model is shown of pictures at a time.  @return [N, side, side, 3]
   virtual std::vector<float> noised(const Pictures& pictures, double time) = 0;
 
+  /// Measures where some steps' time goes, and writes it into the run's folder.  The run goes on as if it had not been asked.
+  virtual void profile(index_t steps) = 0;
   virtual sra::MemoryPlan memory_plan() = 0;
   /// "avx512, 2 threads"
   virtual std::string machine() = 0;

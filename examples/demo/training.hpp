@@ -109,6 +109,7 @@ class Training final : public Run {
     return to;
   }
 
+  void profile(index_t steps) override { trainer_.profile(data_, steps).write(trainer_.folder() / "profile.jsonl"); }
   sra::MemoryPlan memory_plan() override { return trainer_.memory_plan(); }
   std::string machine() override {
     sra::Cpu& cpu = trainer_.backend();

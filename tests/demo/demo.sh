@@ -19,7 +19,7 @@ for label in machine data model runs training validation probe judge coverage wr
   grep -q "^$label " output.txt || complain "output: expected a line '$label', got none"
 done
 
-for file in look.png samples.png samples_over_time.png demo.json {sra,none}/log.jsonl; do
+for file in report.html look.png samples.png samples_over_time.png demo.json {sra,none}/{log,profile}.jsonl; do
   [[ -s sra-demo/$file ]] || complain "expected the file sra-demo/$file, got none"
 done
 for run in sra none; do

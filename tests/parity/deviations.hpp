@@ -35,7 +35,8 @@ inline Deviations read_deviations(const std::filesystem::path& path, bool wide_r
     else if (file && std::sscanf(line.c_str(), "%lf %lf %n", &wide, &narrow, &end) == 2 && end > 0)
       (*file)[line.substr(static_cast<std::size_t>(end))] = wide_residual ? wide : narrow;
     else
-      throw sra::Error(sra::text(path.string(), ": expected FILE.safetensors or DEVIATION DEVIATION TENSOR, got \"", line, "\""));
+      throw sra::Error(
+          sra::text(path.string(), ": expected FILE.safetensors or DEVIATION DEVIATION TENSOR, got \"", line, "\""));
   }
   return all;
 }
