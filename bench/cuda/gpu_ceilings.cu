@@ -42,7 +42,7 @@ double copies(Cuda& cuda) {
   const double kernel = speed_of(cuda, 2.0 * double(bytes), [&] {
     using Piece = gpu::Vector<std::uint32_t, 4>;
     gpu::for_each(cuda, static_cast<index_t>(bytes / sizeof(Piece)),
-                   CopyPieces{reinterpret_cast<Piece*>(to.data()), reinterpret_cast<const Piece*>(from.data())});
+                  CopyPieces{reinterpret_cast<Piece*>(to.data()), reinterpret_cast<const Piece*>(from.data())});
   });
   std::printf(
       "| copy of the runtime, read and written | %.0f GB/s |\n| copy by for_each, read and written | %.0f GB/s |\n",

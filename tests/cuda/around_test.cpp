@@ -50,7 +50,7 @@ struct Buffers {
   std::vector<ParameterStatistics> on(const auto& policy) const {
     std::vector<ParameterStatistics> all(parameters.size());
     sra::gpu::parameter_statistics_by(policy, updated, parameters.data(), std::ssize(parameters), std::ssize(p),
-                                       all.data());
+                                      all.data());
     return all;
   }
 };

@@ -79,7 +79,7 @@ void check_blind_queries(AttentionKernel which = AttentionKernel::mma) {
       auto plain = operands.plain();
       plain.key_group = keys_there.data();
       const gpu::detail::PlainAttentionForward<T, Width, true> kernel{plain, gpu::detail::head_rows<T>(at.o),
-                                                                       at.lse.data};
+                                                                      at.lse.data};
       arch::launch_kernel(stream, kernel.blocks(2 * Heads * Tokens), 0, kernel);
     }
   });

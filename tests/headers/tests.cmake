@@ -1,6 +1,6 @@
-# Every header compiles alone, without a warning: under clang++ each; under g++, which has the same standard library, what
-# sra.hpp includes at once; so does the program of the README.  Those of CUDA under nvcc; with SRA_CUDA the others, too.
+# Every header compiles alone, without a warning, under clang++ or nvcc; so does the program of the README.
 # SPDX-License-Identifier: MIT
+# g++, which has the same standard library, compiles at once what sra.hpp includes, and so does nvcc unless SRA_CUDA asks for each.
 file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/include
      ${PROJECT_SOURCE_DIR}/include/sra/*.hpp)
 list(FILTER headers EXCLUDE REGEX "^sra/cuda/")

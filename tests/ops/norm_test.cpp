@@ -259,11 +259,9 @@ BOOST_AUTO_TEST_CASE(bf16_loses_what_its_roundings_do) {
     bf16_agrees(affine_eps, 1.1, 1, x, weight, bias);
   });
   // As training has it, the stream is float: its gradient is rounded once, when it becomes that of the operand.
-  with_modulation<9, 65>(
-      [](const Accuracy&, const auto& x, const auto& shift, const auto& scale) {
-        bf16_agrees(of_stream, 1.1, 1, x, shift, scale);
-      },
-      2);
+  with_modulation<9, 65>([](const Accuracy&, const auto& x, const auto& shift,
+                            const auto& scale) { bf16_agrees(of_stream, 1.1, 1, x, shift, scale); },
+                         2);
   const auto norm_of_sum = [](auto x, auto gate, auto branch, auto shift, auto scale) {
     return both(residual_stream(x), gate, branch, shift, scale);
   };

@@ -5,9 +5,9 @@
 #include <sra/core/config.hpp>
 #include <sra/core/error.hpp>
 #include <sra/cuda/arch/sanitizers.hpp>
+#include <sra/cuda/arch/stack.hpp>
 
 #include <setjmp.h>
-#include <sys/mman.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -20,24 +20,6 @@
 #include <vector>
 
 namespace sra::arch::emulated {
-
-/// A stack of its own with a page behind it that nobody may touch.
-class Stack {
- public:
-  Stack() : data_(static_cast<std::byte*>(mmap(nullptr, bytes + page, PROT_READ | PROT_WRITE, flags, -1, 0))) {
-    if (data_ == MAP_FAILED || mprotect(data_, page, PROT_NONE)) throw Error("emulated block: no memory for stacks");
-  }
-  Stack(const Stack&) = delete;
-  ~Stack() { munmap(data_, bytes + page); }
-  std::byte* bottom() const { return data_ + page; }
-
-  static constexpr std::size_t bytes = 256 << 10;
-
- private:
-  static constexpr std::size_t page = 4096;
-  static constexpr int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-  std::byte* data_;
-};
 
 /// One block.  Threads run in turns until each arrives at a barrier, or at an exchange of its warp, or ends.  Under the
 /// thread sanitizer only barriers order what threads do, so that a missing one is reported as a race; threads of different
