@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstdio>
 #include <ctime>
+#include <filesystem>
 #include <future>
 #include <numeric>
 
@@ -82,13 +83,6 @@ std::vector<sra::Estimate> probe(Run& run, const Pictures& fit, const Pictures& 
   return shares;
 }
 
-/// Trains both at the same time.  @return false if a signal came
-bool train_both(Run& a, Run& b, index_t until) {
-  auto other = std::async(std::launch::async, [&] { return b.train_to(until); });
-  const bool whole = a.train_to(until);
-  return other.get() && whole;
-}
-
 std::string verdict(const sra::Estimate& d) {
   if (d.mean < -2 * d.standard_error) return "with alignment the loss is lower, by more than two standard errors";
   const std::string why = "; the paper's gain is in hundreds of thousands of steps, this is a minute of a tiny model";
@@ -97,6 +91,29 @@ std::string verdict(const sra::Estimate& d) {
 }
 
 }  // namespace
+
+bool train_both(Run& a, Run& b, index_t until) {
+  auto other = std::async(std::launch::async, [&] { return b.train_to(until); });
+  const bool whole = a.train_to(until);
+  return other.get() && whole;
+}
+
+index_t steps_in(const Settings& s) {
+  constexpr index_t first = 4, last = 24;
+  Settings trial = s;
+  trial.folder /= "trial";
+  trial.steps = last + 1;
+  double seconds = 0;
+  {
+    const auto a = run_with_alignment(trial), b = run_without_alignment(trial);
+    if (!a->train_to(1) || !b->train_to(1) || !train_both(*a, *b, first)) return 0;
+    const double start = sra::now_seconds();
+    if (!train_both(*a, *b, last)) return 0;
+    seconds = (sra::now_seconds() - start) / (last - first);
+  }
+  std::filesystem::remove_all(trial.folder);
+  return std::clamp<index_t>(std::lround(s.seconds / seconds / 400), 2, 25) * 400;
+}
 
 std::vector<Pictures> train(Runs& r) {
   const auto labels = one_of_each();

@@ -15,14 +15,12 @@ namespace {
 
 using namespace demo;
 
-constexpr const char* usage =
-    "usage: demo [STEPS | --quick]\n\n"
-    "Trains on generated shapes with and without alignment, STEPS steps each, and writes the folder sra-demo: both "
-    "runs,\n"
-    "demo.json, samples.png, samples_over_time.png, look.png, and report.html, a page about all of it.  --quick: a "
-    "little "
-    "of\n"
-    "everything, to see that it works.\n";
+constexpr const char* usage = R"(usage: demo [STEPS | --quick]
+
+Trains on generated shapes with and without alignment, STEPS steps each or as many as take two and a half minutes, and
+writes the folder sra-demo: both runs, demo.json, samples.png, samples_over_time.png, look.png, and report.html, a page
+about all of it.  --quick: a little of everything, to see that it works.
+)";
 
 /// So little of everything that it takes seconds.
 Settings quick() {
@@ -32,7 +30,7 @@ Settings quick() {
 
 /// What an earlier demo left there would be resumed.
 void begin_anew(const Settings& s) {
-  for (const char* run : {"sra", "none"}) std::filesystem::remove_all(s.folder / run);
+  for (const char* run : {"sra", "none", "trial"}) std::filesystem::remove_all(s.folder / run);
   std::filesystem::create_directories(s.folder);
 }
 
@@ -50,10 +48,12 @@ int stopped(const Settings& s) {
   return 130;
 }
 
-int run(const Settings& s) {
+int run(Settings s) {
   const sra::SignalGuard signals;
   const double start = sra::now_seconds();
   begin_anew(s);
+  if (s.steps == 0) s.steps = steps_in(s);
+  if (s.steps == 0) return stopped(s);
   Runs runs{s, run_with_alignment(s), run_without_alignment(s)};
   introduce(runs);
   const std::vector<Pictures> over_time = train(runs);

@@ -25,7 +25,12 @@ std::string percent(const sra::Estimate& e);
 
 /// What is aligned with what, machine, data, model, memory.
 void introduce(Runs& runs);
-/// Trains both in turn, a line of progress for each eighth, samples of fixed noise at every such time.
+/// Trains both at the same time, on half of the cores each.  @return false if a signal came
+bool train_both(Run& a, Run& b, index_t until);
+/// As many steps of both as take a time here, a multiple of 400: measured on two runs that are thrown away.
+/// @return 0 if a signal came
+index_t steps_in(const Settings& settings);
+/// Trains both, a line of progress for each eighth, samples of fixed noise at every such time.
 /// @return samples of the run with alignment, labels 0 … 9, at the beginning and after each eighth; fewer if a signal came
 std::vector<Pictures> train(Runs& runs);
 /// The denoising loss on held-out pictures and draws that both runs share.

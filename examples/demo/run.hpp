@@ -16,7 +16,8 @@ namespace demo {
 /// What both runs share: the same weights, pictures and noise follow from the same seed.
 struct Settings {
   std::filesystem::path folder = "sra-demo";
-  index_t steps = 3'200, batch = 16;
+  index_t steps = 0, batch = 16;  ///< 0: as many steps as take `seconds` on this machine
+  double seconds = 150;
   std::uint64_t seed = 0;
   int threads = 0;             ///< 0: all cores
   index_t validation = 2'048;  ///< held-out pictures
