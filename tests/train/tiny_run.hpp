@@ -21,8 +21,10 @@ using Tiny = SiT<tiny, Classes<3>>;
 
 }  // namespace sra::test
 
+#ifndef __CUDACC__  // a program for a GPU is one source
 extern SRA_INSTANTIATE(sra::test::Tiny);
 extern SRA_INSTANTIATE(sra::test::Tiny, sra::Cpu, sra::bf16);
+#endif
 
 namespace sra::test {
 
