@@ -9,9 +9,6 @@
 
 namespace demo {
 
-/// Seconds that all threads of this process have computed.
-inline double processor_time() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
-
 template <class Alignment>
 class Training final : public Run {
   using Trainer = sra::Trainer<Model, Alignment>;

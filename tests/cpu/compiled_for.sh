@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A program that is compiled for AVX2 has each kernel once, and trains as one that chooses AVX2 when it starts: compiled_for.sh ROOT.
+# A program compiled for AVX2 has no further kernels for it, and trains as one that chooses it when it starts: compiled_for.sh ROOT.
 # SPDX-License-Identifier: MIT
 set -euo pipefail
 root=$(cd "$1" && pwd)
