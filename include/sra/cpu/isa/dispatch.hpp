@@ -120,23 +120,11 @@ template <class Kernel>
 }
 #endif
 
-/// The instruction set that the compiler may use everywhere, by flags such as -march=native.  Up to it, portable code is code of
-/// its own already, and no kernel is compiled twice.
-#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
-inline constexpr Isa compiled_for = Isa::avx512;
-#elif defined(__AVX2__) && defined(__FMA__)
-inline constexpr Isa compiled_for = Isa::avx2;
-#else
-inline constexpr Isa compiled_for = Isa::portable;
-#endif
-
 template <class Kernel>
 RowsFunction* rows_function(Isa isa) {
 #if defined(__x86_64__) || defined(__i386__)
-  if constexpr (compiled_for < Isa::avx512)
-    if (isa >= Isa::avx512) return run_avx512<Kernel>;
-  if constexpr (compiled_for < Isa::avx2)
-    if (isa == Isa::avx2) return run_avx2<Kernel>;
+  if (isa >= Isa::avx512) return run_avx512<Kernel>;
+  if (isa == Isa::avx2) return run_avx2<Kernel>;
 #endif
   (void)isa;
   return run_portable<Kernel>;
