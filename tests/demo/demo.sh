@@ -27,6 +27,11 @@ for run in sra none; do
   compgen -G "sra-demo/$run/samples/*.png" >/dev/null || complain "$run: expected samples, got none"
 done
 
+# The program lies in a checkout, wherever it is started.
+if commit=$(git -C "$(dirname "$demo")" rev-parse HEAD 2>/dev/null); then
+  grep -q "\"commit\": \"$commit\"" sra-demo/sra/run.json || complain "run.json: expected the commit $commit"
+fi
+
 # Numbers that are not finite are written as null.
 ! grep -q null sra-demo/demo.json || complain "demo.json: expected finite numbers, got $(grep -m1 null sra-demo/demo.json)"
 for field in side seed steps batch machine type model align student_block teacher_block parameters \

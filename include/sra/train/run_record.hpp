@@ -98,12 +98,20 @@ struct RunRecord {
   }
 };
 
+/// The commit that is checked out where the program was started, or else where it lies; "" if neither is in a repository.
+inline std::string commit_of_program() {
+  std::error_code ignored;
+  const std::string here = commit_of(std::filesystem::current_path(ignored));
+  if (!here.empty()) return here;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", ignored);
+  return program.empty() ? "" : commit_of(program.parent_path());
+}
+
 /// The record of a run that begins now.  @tparam T type that products read
 template <class T, class B>
 RunRecord record_of(const B& backend, std::map<std::string, std::string> settings, const MemoryPlan& memory) {
-  std::error_code ignored;
   RunRecord record{.command = command_line(),
-                   .commit = commit_of(std::filesystem::current_path(ignored)),
+                   .commit = commit_of_program(),
                    .version = text(SRA_VERSION_MAJOR, ".", SRA_VERSION_MINOR, ".", SRA_VERSION_PATCH),
                    .started = date_text(std::chrono::system_clock::now()),
                    .settings = std::move(settings),
