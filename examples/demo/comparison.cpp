@@ -34,12 +34,13 @@ struct Reached {
   std::vector<index_t> step;
   std::vector<double> with, without, alignment, validation_with, validation_without;
 
-  void add(index_t at, Run& a, Run& b) {
+  /// @param validation held-out pictures
+  void add(index_t at, index_t validation, Run& a, Run& b) {
     const sra::Losses la = a.losses(), lb = b.losses();
     step.push_back(at);
     with.push_back(la.denoising), without.push_back(lb.denoising), alignment.push_back(la.alignment);
-    validation_with.push_back(sra::Estimate::of(a.validate(512)).mean);
-    validation_without.push_back(sra::Estimate::of(b.validate(512)).mean);
+    validation_with.push_back(sra::Estimate::of(a.validate(validation)).mean);
+    validation_without.push_back(sra::Estimate::of(b.validate(validation)).mean);
     std::printf("%-14s%6lld%10.4f%10.4f%12.4f%12.4f%10.4f%10s\n", "", static_cast<long long>(at), with.back(),
                 without.back(), alignment.back(), validation_with.back(), validation_without.back(),
                 sra::clock_text(std::max(a.seconds(), b.seconds())).c_str());
@@ -127,7 +128,7 @@ std::vector<Pictures> train(Runs& r) {
   for (int part = 1; part <= parts; ++part) {
     const index_t until = std::max<index_t>(1, steps * part / parts);
     if (!train_both(*r.with, *r.without, until)) return over_time;
-    reached.add(until, *r.with, *r.without);
+    reached.add(until, r.settings.validation / 4, *r.with, *r.without);
     over_time.push_back(r.with->sample(labels, 3));
     if (part % (parts / 2) == 0) r.with->save(), r.without->save();
   }

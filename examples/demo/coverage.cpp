@@ -36,8 +36,9 @@ Figure figure_of(const float* picture) {
     y += weight * (i / side + 0.5) / side;
   }
   const double angle = std::atan2(std::sqrt(3.0) * (colour[1] - colour[2]), 2 * colour[0] - colour[1] - colour[2]);
-  const auto third = [&](double place) {  // centres of real shapes lie between 0.28 and 0.72
-    return std::clamp(static_cast<int>(3 * (place / total - 0.28) / 0.44), 0, 2);
+  const auto third = [&](double place) {
+    constexpr double least = 1.15 * data.smallest;  // of the centres of real shapes
+    return std::clamp(static_cast<int>(3 * (place / total - least) / (1 - 2 * least)), 0, 2);
   };
   const int hue = static_cast<int>((angle / (2 * std::numbers::pi) + 0.5) * Coverage::hues);
   return {std::min(hue, Coverage::hues - 1), 3 * third(y) + third(x)};

@@ -129,7 +129,7 @@ Pictures room_for(index_t count) {
 /// Picture number i of an endless row: class i mod 10.
 void read_real(Pictures& to, index_t at, index_t i, std::uint64_t seed) {
   const sra::Rng rng(seed, sra::Purpose::user, 0, i);
-  Data{}.read(static_cast<std::size_t>(i), rng, {picture_of(to, at), to.labels[static_cast<std::size_t>(at)]});
+  data.read(static_cast<std::size_t>(i), rng, {picture_of(to, at), to.labels[static_cast<std::size_t>(at)]});
 }
 
 /// The plane through a picture's corners: its background without its shape.

@@ -25,7 +25,7 @@ struct Settings {
   index_t judged = 300;        ///< samples of each run that are judged
   index_t judge_steps = 600;   ///< of training the judge
   index_t sampler_steps = 20;
-  double guidance = 4;
+  double guidance = 3;
   index_t profiled = 20;  ///< steps of which the report says where their time went
 };
 

@@ -27,7 +27,7 @@ class Training final : public Run {
                   .objective = {.time = sra::TimeDistribution::lognormal},
                   .threads = threads_of(s),
                   .quiet = true}),
-        loop_(new Loop(trainer_.train(data_, s.steps))) {}
+        loop_(new Loop(trainer_.train(data, s.steps))) {}
 
   bool train_to(index_t step) override {
     const double start = sra::now_seconds();
@@ -61,7 +61,7 @@ class Training final : public Run {
   double seconds() const override { return seconds_; }
 
   std::vector<double> validate(index_t samples) override {
-    if (!at_) return trainer_.validate(data_, {.samples = samples}).averaged;
+    if (!at_) return trainer_.validate(data, {.samples = samples}).averaged;
     return (**at_).validate({.samples = samples}).averaged;  // which also writes the log
   }
 
@@ -106,7 +106,7 @@ class Training final : public Run {
     return to;
   }
 
-  void profile(index_t steps) override { trainer_.profile(data_, steps).write(trainer_.folder() / "profile.jsonl"); }
+  void profile(index_t steps) override { trainer_.profile(data, steps).write(trainer_.folder() / "profile.jsonl"); }
   sra::MemoryPlan memory_plan() override { return trainer_.memory_plan(); }
   std::string machine() override {
     sra::Cpu& cpu = trainer_.backend();
@@ -136,7 +136,6 @@ class Training final : public Run {
   }
 
   Settings settings_;
-  Data data_;
   Trainer trainer_;
   std::unique_ptr<Loop> loop_;
   std::optional<typename Loop::Iterator> at_;

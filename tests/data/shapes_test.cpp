@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace {
@@ -14,10 +15,10 @@ namespace {
 using sra::index_t;
 
 template <class Data>
-std::vector<float> picture(std::size_t i, std::uint64_t seed) {
+std::vector<float> picture(std::size_t i, std::uint64_t seed, const Data& data = {}) {
   std::vector<float> image(static_cast<std::size_t>(Data::Sample::size), -9.0f);
   std::int32_t label = -1;
-  Data{}.read(i, sra::Rng(seed, sra::Purpose::data, 0, 5), {image, label});
+  data.read(i, sra::Rng(seed, sra::Purpose::data, 0, 5), {image, label});
   BOOST_TEST(label == static_cast<std::int32_t>(i % 10));
   return image;
 }
@@ -154,6 +155,22 @@ BOOST_AUTO_TEST_CASE(edges_are_smoothed_over_a_pixel) {
         }
     BOOST_TEST(difference / (32 * 32 * 3) < 0.1 * 0.125 * 2);
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_shape_is_as_large_as_asked_for) {
+  const auto area = [](const sra::Shapes<side>& data) {
+    float sum = 0;
+    for (std::size_t i = 0; i < 50; ++i)
+      for (const float x : foreground(picture(i, i, data))) sum += x;
+    return sum;
+  };
+  // Areas are as the squares of the radii, which a shadow blurs.
+  const float small = area({.smallest = 0.2f, .largest = 0.2f}), large = area({.smallest = 0.4f, .largest = 0.4f});
+  BOOST_TEST(large > 3 * small);
+  BOOST_TEST(large < 5 * small);
+  BOOST_CHECK_EXCEPTION(area({.smallest = 0.3f, .largest = 0.5f}), sra::Error, [](const sra::Error& e) {
+    return std::string(e.what()) == "Shapes: expected 0 < smallest <= largest <= 0.43, got smallest 0.3, largest 0.5";
+  });
 }
 
 BOOST_AUTO_TEST_CASE(pictures_need_not_be_square) {

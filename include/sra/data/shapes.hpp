@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sra/core/error.hpp>
 #include <sra/data/dataset.hpp>
 
 #include <algorithm>
@@ -99,15 +100,22 @@ struct Shapes {
   static_assert(Height >= 8 && Width >= 8, "Shapes<Height, Width>: both must be at least 8");
   using Sample = Image<3, Height, Width>;
 
+  /// Of a shape's radius, as shares of the shorter side: 0 < smallest <= largest <= 0.43.  What is large is the same in size and
+  /// place more often, and easier to learn.
+  float smallest = 0.24f, largest = 0.37f;
+
   static constexpr std::array<std::string_view, 10> names = {"disc",  "square", "triangle", "diamond", "star",
                                                              "cross", "ring",   "crescent", "heart",   "drop"};
 
   int classes() const { return 10; }
 
   void read(std::size_t i, Rng rng, Row<Sample> out) const {
+    if (!(0 < smallest && smallest <= largest && largest <= 0.43f))
+      throw Error(
+          text("Shapes: expected 0 < smallest <= largest <= 0.43, got smallest ", smallest, ", largest ", largest));
     const auto label = i % names.size();
     out.label = static_cast<std::int32_t>(label);
-    const Scene scene(rng);
+    const Scene scene(rng, *this);
     scene.draw(detail::shape_distances[label], out.image);
   }
 
@@ -117,10 +125,10 @@ struct Shapes {
     float radius;
     detail::Colour from, to, fill;
 
-    explicit Scene(Rng rng) {
+    Scene(Rng rng, const Shapes& shapes) {
       Stream draw(rng);
       constexpr auto side = static_cast<float>(Height < Width ? Height : Width);
-      radius = side * draw.uniform(0.24f, 0.37f);
+      radius = side * draw.uniform(shapes.smallest, shapes.largest);
       const float margin = 1.15f * radius;
       centre = {draw.uniform(margin, static_cast<float>(Width) - margin),
                 draw.uniform(margin, static_cast<float>(Height) - margin)};
