@@ -8,7 +8,8 @@ elseif(NOT SRA_BOOST_TEST_ARCHIVE)
   return()
 endif()
 
-set(CMAKE_CUDA_FLAGS_RELEASE "-O1") # of the host's code, which compiles long; ptxas optimises the device's all the same
+set(SRA_GPU_TEST_FLAGS "-O1" CACHE STRING "For the host's code of tests on a GPU; ptxas optimises the device's all the same")
+set(CMAKE_CUDA_FLAGS_RELEASE ${SRA_GPU_TEST_FLAGS})
 add_custom_target(gpu_tests)
 
 # sra_add_gpu_test(<name> <source>...) builds one program of sources that each keep to a suite of their own: most of the time

@@ -10,6 +10,7 @@ compiler=${CXX:-g++}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
+"$root/tests/precompile.sh" "$compiler" "$folder" -Wall -Wextra -Wno-unused-variable -I "$root/include"
 compiled=0 failed=0
 for page in "$root"/README.md "$root"/docs/*.md; do
   name=$(basename "$page" .md)
@@ -21,8 +22,8 @@ for page in "$root"/README.md "$root"/docs/*.md; do
 done
 for source in "$folder"/*.cpp; do
   name=$(basename "$source" .cpp)
-  if "$compiler" -std=c++20 -fsyntax-only -Wall -Wextra -Wno-unused-variable -Werror -I "$root/include" "$source" \
-    >"$source.log" 2>&1; then
+  if "$compiler" -std=c++20 -fsyntax-only -Wall -Wextra -Wno-unused-variable -Werror -I "$root/include" \
+    -include "$folder/sra.hpp" "$source" >"$source.log" 2>&1; then
     compiled=$((compiled + 1))
   else
     failed=$((failed + 1))

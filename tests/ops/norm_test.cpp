@@ -16,14 +16,20 @@ BOOST_AUTO_TEST_SUITE(norm_op)
 
 namespace {
 
-constexpr auto op = [](auto x, auto shift, auto scale) { return modulated_norm(x, shift, scale); };
-/// With an eps as large as the variance, so that gradients see it.
-constexpr auto op_eps = [](auto x, auto shift, auto scale) { return modulated_norm(x, shift, scale, 0.5f); };
+/// With an eps as large as the variance, gradients see it.
+struct ModulatedNorm {
+  float eps;
+  auto operator()(auto x, auto shift, auto scale) const { return modulated_norm(x, shift, scale, eps); }
+};
+constexpr ModulatedNorm op{1e-6f}, op_eps{0.5f};
 constexpr auto of_stream = [](auto x, auto shift, auto scale) {
   return modulated_norm(residual_stream(x), shift, scale, 0.5f);
 };
-constexpr auto affine = [](auto x, auto weight, auto bias) { return affine_norm(x, weight, bias); };
-constexpr auto affine_eps = [](auto x, auto weight, auto bias) { return affine_norm(x, weight, bias, 0.5f); };
+struct AffineNorm {
+  float eps;
+  auto operator()(auto x, auto weight, auto bias) const { return affine_norm(x, weight, bias, eps); }
+};
+constexpr AffineNorm affine{1e-5f}, affine_eps{0.5f};
 
 /// The group of every token: other tokens in every sample, neighbours differ.
 template <index_t T, index_t G>
@@ -216,11 +222,13 @@ BOOST_AUTO_TEST_CASE(eps_is_the_published_one) {
   const auto definition = [](const auto& u, const auto& a, const auto& b) {
     return modulated(u, a, b, 1e-6f, of_sample);
   };
-  agrees_with_formula(op, definition, Accuracy{.terms = 12, .floor = 1},
+  const auto by_default = [](auto x, auto shift, auto scale) { return modulated_norm(x, shift, scale); };
+  agrees_with_formula(by_default, definition, Accuracy{.terms = 12, .floor = 1},
                       argument<Shape<dynamic, 2, 12>>(2, 1, {.scale = 1e-3}), argument<Shape<dynamic, 12>>(2, 2),
                       argument<Shape<dynamic, 12>>(2, 3));
   const auto affine_definition = [](const auto& u, const auto&, const auto&) { return normalised(u, 1e-5f); };
-  agrees_with_formula(affine, affine_definition, Accuracy{.terms = 12, .floor = 1},
+  const auto affine_by_default = [](auto x, auto weight, auto bias) { return affine_norm(x, weight, bias); };
+  agrees_with_formula(affine_by_default, affine_definition, Accuracy{.terms = 12, .floor = 1},
                       argument<Shape<dynamic, 2, 12>>(2, 1, {.scale = 3e-3}),
                       argument<Shape<12>>(1, 2, {.scale = 0, .offset = 1}), argument<Shape<12>>(1, 3, {.scale = 0}));
 }
