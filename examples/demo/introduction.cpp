@@ -31,7 +31,7 @@ void introduce(Runs& r) {
   say("", sra::text("its weight in the loss falls from ", alignment_weight, " to 0 over the run"));
   say("machine", r.with->machine() + " for each run, float");
   say("data",
-      sra::text("Shapes: endless pictures of ten shapes, ", side, " x ", side, " pixels, any colour and place"));
+      sra::text("Shapes: endless pictures of ten shapes that fill them, ", side, " x ", side, " pixels, any colour"));
   say("model", sra::text(config.depth, " blocks of width ", config.hidden, ", ", config.tokens(), " patches, ",
                          fixed(parameters / 1e6, 2), " million parameters"));
   say("", sra::text(fixed(aligned / 1e6, 0), " MFLOP a picture and step with alignment, ", fixed(plain / 1e6, 0),

@@ -1,7 +1,7 @@
 // Checks what a trainer says it will take against what its process takes.
 // SPDX-License-Identifier: MIT
 #include "process.hpp"
-#include "tiny_run.hpp"
+#include "samples.hpp"
 
 #include <boost/test/unit_test.hpp>
 
