@@ -17,7 +17,7 @@ using namespace demo;
 
 constexpr const char* usage = R"(usage: demo [STEPS | --quick]
 
-Trains on generated shapes with and without alignment, STEPS steps each or as many as take two and a half minutes, and
+Trains on generated shapes with and without alignment, STEPS steps each or as many as take two minutes, and
 writes the folder sra-demo: both runs, demo.json, samples.png, samples_over_time.png, look.png, and report.html, a page
 about all of it.  --quick: a little of everything, to see that it works.
 )";

@@ -17,7 +17,7 @@ namespace demo {
 struct Settings {
   std::filesystem::path folder = "sra-demo";
   index_t steps = 0, batch = 16;  ///< 0: as many steps as take `seconds` on this machine
-  double seconds = 150;
+  double seconds = 130;
   std::uint64_t seed = 0;
   int threads = 0;             ///< 0: all cores
   index_t validation = 2'048;  ///< held-out pictures
