@@ -97,8 +97,8 @@ BOOST_AUTO_TEST_CASE(agrees_with_random123) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(
-    draws_are_the_same_bits_for_every_compiler_and_flag) {  // philox_bits.sh has the compilers and flags
+// philox_bits.sh has the compilers and flags.
+BOOST_AUTO_TEST_CASE(draws_are_the_same_bits_for_every_compiler_and_flag) {
   BOOST_TEST(sra::test::hash_of_draws() == sra::test::hash_of_draws_expected);
 }
 

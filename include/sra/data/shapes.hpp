@@ -100,8 +100,8 @@ struct Shapes {
   static_assert(Height >= 8 && Width >= 8, "Shapes<Height, Width>: both must be at least 8");
   using Sample = Image<3, Height, Width>;
 
-  /// Of a shape's radius, as shares of the shorter side: 0 < smallest <= largest <= 0.43.  What is large is the same in size and
-  /// place more often, and easier to learn.
+  /// Of a shape's radius, as shares of the shorter side: 0 < smallest <= largest <= 0.43.  Large shapes vary less in
+  /// place and are easier to learn.
   float smallest = 0.24f, largest = 0.37f;
 
   static constexpr std::array<std::string_view, 10> names = {"disc",  "square", "triangle", "diamond", "star",
