@@ -4,10 +4,6 @@
 set -euo pipefail
 compiler=$1 folder=$2
 shift 2
-if [[ $compiler == *-NOTFOUND ]]; then
-  echo "skipped: this machine lacks the compiler"
-  exit 77
-fi
 mkdir -p "$folder"
 echo '#include <sra/sra.hpp>' >"$folder/sra.hpp"
 "$compiler" -std=c++20 "$@" -x c++-header "$folder/sra.hpp" -o "$folder/sra.hpp.gch"
