@@ -8,7 +8,7 @@ elseif(NOT SRA_BOOST_TEST_ARCHIVE)
   return()
 endif()
 
-set(SRA_GPU_TEST_FLAGS "-O1" CACHE STRING "For the host's code of tests on a GPU; ptxas optimises the device's all the same")
+set(SRA_GPU_TEST_FLAGS "-O1" CACHE STRING "Flags of tests on a GPU; -O is of the host's code, ptxas optimises the device's all the same")
 set(CMAKE_CUDA_FLAGS_RELEASE ${SRA_GPU_TEST_FLAGS})
 add_custom_target(gpu_tests)
 
@@ -30,14 +30,6 @@ function(sra_add_gpu_test name)
   set_tests_properties(gpu/${name} PROPERTIES LABELS gpu TIMEOUT 300 SKIP_RETURN_CODE 77 RUN_SERIAL ON)
 endfunction()
 
-file(GLOB ops CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_SOURCE_DIR} ops/*_test.cpp)
-list(REMOVE_ITEM ops ops/refused_operands_test.cpp) # runs no kernel
-sra_add_gpu_test(ops ${ops})
-sra_add_gpu_test(pointwise expr/pointwise_test.cpp)
-foreach(name IN ITEMS attention trainer warpgroup)
-  sra_add_gpu_test(${name} cuda/${name}_test.cpp)
-endforeach()
-
 # The goldens: scripts/parity's program for the committed set, which lies in the tree.
 set(target gpu_parity)
 set(copy ${CMAKE_CURRENT_BINARY_DIR}/gpu/${target}.cu)
@@ -52,3 +44,11 @@ add_dependencies(gpu_tests ${target})
 set(parity ${PROJECT_SOURCE_DIR}/tests/parity)
 add_test(NAME gpu/parity COMMAND ${target} ${parity}/golden/sit_qknorm ${parity}/bf16/sit_qknorm.txt)
 set_tests_properties(gpu/parity PROPERTIES LABELS gpu TIMEOUT 300 SKIP_RETURN_CODE 77 RUN_SERIAL ON)
+
+file(GLOB ops CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_SOURCE_DIR} ops/*_test.cpp)
+list(REMOVE_ITEM ops ops/refused_operands_test.cpp) # runs no kernel
+sra_add_gpu_test(ops ${ops})
+sra_add_gpu_test(pointwise expr/pointwise_test.cpp)
+foreach(name IN ITEMS attention trainer warpgroup)
+  sra_add_gpu_test(${name} cuda/${name}_test.cpp)
+endforeach()

@@ -30,6 +30,11 @@
 #include <utility>
 #include <vector>
 
+// What follows runs once a check and is most of what these programs compile: only the library's kernels are optimised.
+#if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
+#pragma GCC optimize("O0")
+#endif
+
 namespace sra::op_check {
 
 /// Whether the kernels of CUDA run on a GPU.  What is checked there is that they agree with the CPU in double; all that no GPU
