@@ -30,7 +30,7 @@ function(sra_add_gpu_test name)
   set_tests_properties(gpu/${name} PROPERTIES LABELS gpu TIMEOUT 300 SKIP_RETURN_CODE 77 RUN_SERIAL ON)
 endfunction()
 
-# The goldens: scripts/parity's program for the committed set, which lies in the tree.
+# First, so that no long one is built last.  The goldens: scripts/parity's program for the committed set, which lies in the tree.
 set(target gpu_parity)
 set(copy ${CMAKE_CURRENT_BINARY_DIR}/gpu/${target}.cu)
 file(CONFIGURE OUTPUT ${copy} CONTENT "#include \"parity.cpp\"\n" @ONLY)

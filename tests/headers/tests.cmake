@@ -22,13 +22,11 @@ set(alone ${headers})
 list(REMOVE_ITEM alone sra/extra/nvtx.hpp) # its headers come with nvcc
 sra_leave_out_first(alone)
 foreach(header IN LISTS alone)
-  foreach(compiler IN ITEMS g++ clang++)
-    if(compiler STREQUAL clang++ OR header STREQUAL sra/sra.hpp)
-      sra_add_static_test(headers/${compiler}/${header} ${CMAKE_CURRENT_SOURCE_DIR}/headers/compile_alone.sh
-                          ${SRA_${compiler}} ${header} ${sra_include_flags})
-    endif()
-  endforeach()
+  sra_add_static_test(headers/clang++/${header} ${CMAKE_CURRENT_SOURCE_DIR}/headers/compile_alone.sh ${SRA_clang++}
+                      ${header} ${sra_include_flags})
 endforeach()
+sra_add_static_test(headers/g++/sra/sra.hpp ${CMAKE_CURRENT_SOURCE_DIR}/headers/compile_alone.sh ${SRA_g++} sra/sra.hpp
+                    ${sra_include_flags})
 find_program(SRA_nvcc nvcc HINTS /usr/local/cuda/bin)
 file(GLOB_RECURSE cuda_headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/include
      ${PROJECT_SOURCE_DIR}/include/sra/cuda/*.cuh)

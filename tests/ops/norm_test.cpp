@@ -263,9 +263,9 @@ BOOST_AUTO_TEST_CASE(bf16_loses_what_its_roundings_do) {
   const auto modulation = [](const Accuracy&, const auto&... operands) { bf16_agrees(op_eps, 1.1, 1, operands...); };
   with_modulation<4, 12>(modulation, 2, {.gap = 5});
   with_modulation<3, 130>(modulation, 1);
-  const auto map = [](const Accuracy&, const auto&... operands) { bf16_agrees(affine_eps, 1.1, 1, operands...); };
-  with_affine(map, argument<Shape<dynamic, 5>>(3, 1));
-  with_affine(map, argument<Shape<dynamic, 2, 72>>(2, 1));
+  const auto own_map = [](const Accuracy&, const auto&... operands) { bf16_agrees(affine_eps, 1.1, 1, operands...); };
+  with_affine(own_map, argument<Shape<dynamic, 5>>(3, 1));
+  with_affine(own_map, argument<Shape<dynamic, 2, 72>>(2, 1));
   // As training has it, the stream is float: its gradient is rounded once, when it becomes that of the operand.
   with_modulation<9, 65>([](const Accuracy&, const auto& x, const auto& shift,
                             const auto& scale) { bf16_agrees(of_stream, 1.1, 1, x, shift, scale); },

@@ -30,8 +30,9 @@
 #include <utility>
 #include <vector>
 
-// What follows runs once a check and is most of what these programs compile: only the library's kernels are optimised.
+// What follows, here and in the tests, runs once a check and is much of what is compiled: only the library is optimised.
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
+#include <sra/sra.hpp>
 #pragma GCC optimize("O0")
 #endif
 

@@ -120,8 +120,8 @@ template <class Kernel>
 }
 #endif
 
-/// The kernel's code for an instruction set.  A program all of which defines SRA_SINGLE_ISA holds each kernel once instead of three
-/// times, for what its flags (such as -march=native) allow, and compiles in less time.
+/// The kernel's code for an instruction set.  With SRA_SINGLE_ISA, which all of a program defines or nothing of it, a kernel is
+/// compiled once, for what the compiler's flags allow; the tiles of products are still those of cpu.isa().
 template <class Kernel>
 RowsFunction* rows_function(Isa isa) {
 #if (defined(__x86_64__) || defined(__i386__)) && !defined(SRA_SINGLE_ISA)
