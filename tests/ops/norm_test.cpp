@@ -188,21 +188,21 @@ BOOST_AUTO_TEST_CASE(a_group_of_tokens_has_its_own_shift_and_scale) {
 }
 
 BOOST_AUTO_TEST_CASE(residual_norm_is_a_sum_and_its_norm) {
-  each_residual([](auto op, auto definition, const Accuracy& accuracy, const auto&... operands) {
-    agrees_with_definition(op, definition, accuracy, operands...);
-    matches_finite_differences(op, operands...);
-    every_isa_agrees(op, accuracy, operands...);
-    accumulates(op, accuracy, operands...);
-    ignores_constants(op, operands...);
+  each_residual([](auto fused, auto definition, const Accuracy& accuracy, const auto&... operands) {
+    agrees_with_definition(fused, definition, accuracy, operands...);
+    matches_finite_differences(fused, operands...);
+    every_isa_agrees(fused, accuracy, operands...);
+    accumulates(fused, accuracy, operands...);
+    ignores_constants(fused, operands...);
   });
   with_residual<Shape<dynamic, 264>, 19, 264>(
       both, both_definition,
-      [](auto op, auto, const Accuracy&, const auto&... operands) { bf16_agrees(op, 2, 1, operands...); });
+      [](auto fused, auto, const Accuracy&, const auto&... operands) { bf16_agrees(fused, 2, 1, operands...); });
 }
 
 /// The sum takes over the gradient's memory of what it is the sum of, or adds to it: here x has a second use.
 BOOST_AUTO_TEST_CASE(residual_norm_of_a_value_that_is_used_elsewhere) {
-  const auto op = [](auto x, auto gate, auto branch, auto shift, auto scale) {
+  const auto fused = [](auto x, auto gate, auto branch, auto shift, auto scale) {
     const auto y = eval(x * 2);
     return both(y, gate, branch, shift, scale) + y * branch;
   };
@@ -211,7 +211,7 @@ BOOST_AUTO_TEST_CASE(residual_norm_of_a_value_that_is_used_elsewhere) {
     return both_definition(y, gate, branch, shift, scale) + y * branch;
   };
   with_residual<Shape<dynamic, 20>, 5, 20>(
-      op, definition, [](auto with, auto unfused, const Accuracy& accuracy, const auto&... operands) {
+      fused, definition, [](auto with, auto unfused, const Accuracy& accuracy, const auto&... operands) {
         agrees_with_definition(with, unfused, accuracy, operands...);
         matches_finite_differences(with, operands...);
       });
@@ -275,7 +275,7 @@ BOOST_AUTO_TEST_CASE(bf16_loses_what_its_roundings_do) {
   };
   with_residual<Shape<dynamic, 130>, 9, 130>(
       norm_of_sum, both_definition,
-      [](auto op, auto, const Accuracy&, const auto&... operands) { bf16_agrees(op, 2, 1, operands...); });
+      [](auto fused, auto, const Accuracy&, const auto&... operands) { bf16_agrees(fused, 2, 1, operands...); });
 }
 
 BOOST_AUTO_TEST_CASE(accumulates_when_used_twice) {

@@ -23,7 +23,11 @@ void norm_rows(Cpu& cpu, View<T, S> y, W* stats, View<TX, S> x, Shift shift, Sca
           load_block(from, branch.from.row(b, r) + i, columns_left<S::width>(i));
           load_leaf(gate, branch.gate, b, r, i, columns_left<S::width>(i));
           load_block(added, branch.y.row(b, r) + i, columns_left<S::width>(i));
-          for (index_t j = 0; j < lanes; ++j) from[j] += gate[j] * added[j];
+          // Two statements, as in an expression, for the same bits: clang++ contracts within one, g++ across both.
+          for (index_t j = 0; j < lanes; ++j) {
+            const W product = gate[j] * added[j];
+            from[j] += product;
+          }
           store_block(x.row(b, r) + i, from, columns_left<S::width>(i));
         }
       const TX* in = x.row(b, r);
