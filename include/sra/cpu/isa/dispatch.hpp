@@ -120,11 +120,9 @@ template <class Kernel>
 }
 #endif
 
-/// The kernel's code for an instruction set.  With SRA_SINGLE_ISA, which all of a program defines or nothing of it, a kernel is
-/// compiled once, for what the compiler's flags allow; the tiles of products are still those of cpu.isa().
 template <class Kernel>
 RowsFunction* rows_function(Isa isa) {
-#if (defined(__x86_64__) || defined(__i386__)) && !defined(SRA_SINGLE_ISA)
+#if defined(__x86_64__) || defined(__i386__)
   if (isa >= Isa::avx512) return run_avx512<Kernel>;
   if (isa == Isa::avx2) return run_avx2<Kernel>;
 #endif
