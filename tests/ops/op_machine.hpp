@@ -8,7 +8,8 @@
 #include <sra/cpu/pointwise.hpp>
 #include <sra/expr/pointwise.hpp>
 
-#if __has_include(<sra/cuda/arch/block.hpp>)  // kernels run on the host
+#if defined(SRA_OP_CHECK_CPU)                   // the op has no kernel for CUDA
+#elif __has_include(<sra/cuda/arch/block.hpp>)  // kernels run on the host
 #include <sra/cuda/kernels.cuh>
 #define SRA_OP_CHECK_CUDA 1
 #elif defined(__CUDACC__)  // or on a GPU

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #include "../../examples/02_pointwise_op.hpp"
 #include "../../examples/03_structured_op.hpp"
+#define SRA_OP_CHECK_CPU
 #include "../ops/op_check.hpp"
 
 using namespace sra::op_check;
