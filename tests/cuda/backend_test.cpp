@@ -54,6 +54,15 @@ BOOST_AUTO_TEST_CASE(memory_that_is_not_there_is_named) {
   arch::emulated::memory_left() = std::size_t{4} << 30;
 }
 
+/// The workspace is made after the streams.
+BOOST_AUTO_TEST_CASE(what_cannot_be_made_leaves_no_stream_behind) {
+  const std::size_t before = arch::emulated::queues().size();
+  arch::emulated::memory_left() = 1000;
+  BOOST_CHECK_EXCEPTION(Cuda(), OutOfMemory, says("expected 33554432 bytes of memory, got none"));
+  arch::emulated::memory_left() = std::size_t{4} << 30;
+  BOOST_TEST(arch::emulated::queues().size() == before);
+}
+
 BOOST_AUTO_TEST_CASE(stream_and_memory_may_be_the_callers) {
   std::size_t out = 0;
   const MemorySource counted{&out,

@@ -47,6 +47,21 @@ struct WarpgroupProducts {
   SRA_DEVICE void operator()() const { *to = arch::has_warpgroup_products(); }
 };
 
+/// A stream that ends with its owner, or none.
+class OwnStream {
+ public:
+  explicit OwnStream(bool needed) : stream_(needed ? arch::make_stream() : nullptr) {}
+  OwnStream(const OwnStream&) = delete;
+  OwnStream& operator=(const OwnStream&) = delete;
+  ~OwnStream() {
+    if (stream_) arch::release(stream_);
+  }
+  arch::Stream get() const { return stream_; }
+
+ private:
+  arch::Stream stream_;
+};
+
 }  // namespace detail
 
 /// One device and one stream, in which everything happens in order; a second one brings inputs ahead of it.  Belongs to one
@@ -66,8 +81,8 @@ class Cuda {
   explicit Cuda(CudaOptions options = {})
       : options_(checked(options)),
         device_(arch::device(options_.device)),
-        own_stream_(options_.stream ? nullptr : arch::make_stream()),
-        ahead_(arch::make_stream()),
+        own_stream_(!options_.stream),
+        ahead_(true),
         workspace_(MemorySource::of(*this), options_.workspace),
         counters_(MemorySource::of(*this), counter_count * sizeof(unsigned)),
         products_(stream(), workspace_.data(), options_.workspace, options_.candidates, options_.algorithms,
@@ -78,14 +93,10 @@ class Cuda {
   }
   Cuda(const Cuda&) = delete;
   Cuda& operator=(const Cuda&) = delete;
-  ~Cuda() {
-    arch::release(ahead_);
-    if (own_stream_) arch::release(own_stream_);
-  }
 
-  arch::Stream stream() const { return options_.stream ? options_.stream : own_stream_; }
+  arch::Stream stream() const { return options_.stream ? options_.stream : own_stream_.get(); }
   /// The stream of copy_ahead.
-  arch::Stream ahead() const { return ahead_; }
+  arch::Stream ahead() const { return ahead_.get(); }
   Products& products() { return products_; }
   /// As many as counter_count, for kernels whose last block does more than the others, see arch::arrives_last.
   unsigned* counters() const { return reinterpret_cast<unsigned*>(counters_.data()); }
@@ -156,9 +167,9 @@ class Cuda {
   /// Copies memory of pinned() to the device beside what the stream does, as soon as `free` has come; what is launched from
   /// now on starts after it.
   void copy_ahead(void* to, const void* from, std::size_t bytes, arch::Event& free) {
-    free.hold(ahead_);
-    arch::copy(to, from, bytes, ahead_);
-    arrived_.record(ahead_);
+    free.hold(ahead());
+    arch::copy(to, from, bytes, ahead());
+    arrived_.record(ahead());
     arrived_.hold(stream());
   }
   /// Host memory that copy_later and copy_ahead may read, and copy_later write.
@@ -193,7 +204,7 @@ class Cuda {
 
   CudaOptions options_;
   arch::Device device_;
-  arch::Stream own_stream_, ahead_;
+  detail::OwnStream own_stream_, ahead_;
   arch::Event arrived_;  ///< of the last copy on ahead_
   Memory workspace_, counters_;
   Products products_;
