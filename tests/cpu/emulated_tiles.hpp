@@ -189,10 +189,12 @@ class TileInstruction {
 };
 
 /// While it lives, Isa::amx is available wherever AVX-512 is.  Every thread has tiles of its own.  Any other illegal
-/// instruction, and any misuse of tiles, ends the process by SIGILL as without it.
+/// instruction, and any misuse of tiles, ends the process by SIGILL as without it.  Where there are tiles, it asks for them
+/// and does nothing else: without that, a processor configures its own and traps only what follows.
 class EmulatedTiles {
  public:
   EmulatedTiles() {
+    if (backend::detail::has_tiles()) return;
     backend::detail::tiles_are_emulated = true;
     struct sigaction action {};
     action.sa_sigaction = caught;
@@ -202,6 +204,7 @@ class EmulatedTiles {
   EmulatedTiles(const EmulatedTiles&) = delete;
   EmulatedTiles& operator=(const EmulatedTiles&) = delete;
   ~EmulatedTiles() {
+    if (!backend::detail::tiles_are_emulated) return;
     sigaction(SIGILL, &before_, nullptr);
     backend::detail::tiles_are_emulated = false;
   }
