@@ -5,4 +5,5 @@ set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)
 set(CMAKE_LIBRARY_ARCHITECTURE aarch64-linux-gnu)
 set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
-set(CMAKE_CROSSCOMPILING_EMULATOR qemu-aarch64-static;-L;/usr/aarch64-linux-gnu)
+# With the libraries of arm64 alone: those of the cross compiler beside them are of another release, and threads hang.
+set(CMAKE_CROSSCOMPILING_EMULATOR qemu-aarch64-static)
